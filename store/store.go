@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Record is one key and its value.
@@ -56,4 +57,20 @@ type Leadership struct {
 	Lost <-chan struct{}
 	// Resign ends the term.
 	Resign func(context.Context) error
+}
+
+// MaxOps is how many operations one transaction takes; Commit splits longer lists.
+const MaxOps = 128
+
+// CheckOps refuses what no implementation takes: empty keys and values over MaxValue.
+func CheckOps(ops []Op) error {
+	for _, op := range ops {
+		if op.Key == "" {
+			return errors.New("store: an operation has an empty key")
+		}
+		if len(op.Value) > MaxValue {
+			return fmt.Errorf("store: the value of %s has %d bytes, more than %d", op.Key, len(op.Value), MaxValue)
+		}
+	}
+	return nil
 }

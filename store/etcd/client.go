@@ -1,0 +1,355 @@
+// Package etcd keeps a store.Store in etcd: in a cluster of the operator's, or in a
+// server embedded in this process.
+//
+// Layout below /stoa/: data/KEY holds the records, epoch/NAME the number of the newest
+// term and leader/NAME, bound to a lease, the value of who holds it. A commit compares
+// epoch/NAME, so a process that lost leadership cannot write.
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/stoa-kernel/stoa/store"
+)
+
+const (
+	dataPrefix   = "/stoa/data/"
+	epochPrefix  = "/stoa/epoch/"
+	leaderPrefix = "/stoa/leader/"
+
+	// leaseTTL is how long after its last renewal a dead leader's place stays taken.
+	leaseTTL = 10 * time.Second
+	// A leader that could not renew for this long says Lost, before the lease can pass on.
+	renewWithin = leaseTTL * 2 / 3
+)
+
+// Config names an etcd cluster.
+type Config struct {
+	// Endpoints like "https://10.0.0.1:2379".
+	Endpoints []string
+	// TLS of the connection; nil for plain text.
+	TLS *tls.Config
+	// Username and Password, empty for none.
+	Username, Password string
+}
+
+// dialTimeout bounds how long Dial waits for the cluster to answer.
+const dialTimeout = 10 * time.Second
+
+// Dial connects to a cluster and fails if none of its endpoints answers in 10 s.
+func Dial(ctx context.Context, cfg Config) (store.Store, error) {
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints:            cfg.Endpoints,
+		TLS:                  cfg.TLS,
+		Username:             cfg.Username,
+		Password:             cfg.Password,
+		DialTimeout:          dialTimeout,
+		DialKeepAliveTime:    5 * time.Second,
+		DialKeepAliveTimeout: 5 * time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcd at %s: %w", strings.Join(cfg.Endpoints, ","), err)
+	}
+	probe, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if _, err := c.Get(probe, leaderPrefix, clientv3.WithCountOnly()); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("etcd at %s does not answer: %w; check --store and the cluster's health", strings.Join(cfg.Endpoints, ","), err)
+	}
+	return newClient(c, func(context.Context) error {
+		return errors.New("the etcd cluster is out of space (NOSPACE alarm): compact and defragment it, raise --quota-backend-bytes, then disarm the alarm")
+	}), nil
+}
+
+type client struct {
+	etcd *clientv3.Client
+	// freeSpace makes room after a NOSPACE alarm, or says what the operator must do.
+	freeSpace func(context.Context) error
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	terms     sync.WaitGroup
+
+	mu   sync.Mutex
+	held []store.Leadership
+}
+
+func newClient(c *clientv3.Client, freeSpace func(context.Context) error) *client {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &client{etcd: c, freeSpace: freeSpace, ctx: ctx, cancel: cancel}
+}
+
+func (c *client) Load(ctx context.Context, prefix string) ([]store.Record, error) {
+	const page = 1000
+	var (
+		out      []store.Record
+		from     = dataPrefix + prefix
+		end      = clientv3.GetPrefixRangeEnd(from)
+		revision int64
+	)
+	for {
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
+		if revision != 0 {
+			opts = append(opts, clientv3.WithRev(revision))
+		}
+		resp, err := c.etcd.Get(ctx, from, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("load %s*: %w", prefix, err)
+		}
+		revision = resp.Header.Revision
+		for _, kv := range resp.Kvs {
+			out = append(out, store.Record{Key: strings.TrimPrefix(string(kv.Key), dataPrefix), Value: kv.Value})
+		}
+		if !resp.More {
+			return out, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+func (c *client) Commit(ctx context.Context, l store.Leadership, ops []store.Op) error {
+	if err := store.CheckOps(ops); err != nil {
+		return err
+	}
+	ops = lastOfEachKey(ops)
+	for len(ops) > 0 {
+		n := min(len(ops), store.MaxOps)
+		if err := c.commit(ctx, l, ops[:n]); err != nil {
+			return err
+		}
+		ops = ops[n:]
+	}
+	return nil
+}
+
+func (c *client) commit(ctx context.Context, l store.Leadership, ops []store.Op) error {
+	puts := make([]clientv3.Op, len(ops))
+	for i, op := range ops {
+		if op.Value == nil {
+			puts[i] = clientv3.OpDelete(dataPrefix + op.Key)
+		} else {
+			puts[i] = clientv3.OpPut(dataPrefix+op.Key, string(op.Value))
+		}
+	}
+	guard := clientv3.Compare(clientv3.Value(epochPrefix+l.Name), "=", formatEpoch(l.Epoch))
+	for attempt := 0; ; attempt++ {
+		resp, err := c.etcd.Txn(ctx).If(guard).Then(puts...).Commit()
+		switch {
+		case err == nil && !resp.Succeeded:
+			return fmt.Errorf("commit as %s of epoch %d: %w", l.Name, l.Epoch, store.ErrFenced)
+		case err == nil:
+			return nil
+		case errors.Is(err, rpctypes.ErrNoSpace) && attempt == 0:
+			// Writing the same values again is harmless, so one more try after making room.
+			if err := c.freeSpace(ctx); err != nil {
+				return fmt.Errorf("commit of %d records: %w", len(ops), err)
+			}
+		default:
+			return fmt.Errorf("commit of %d records: %w", len(ops), err)
+		}
+	}
+}
+
+// lastOfEachKey drops operations that a later one on the same key makes void: etcd
+// takes each key once in a transaction.
+func lastOfEachKey(ops []store.Op) []store.Op {
+	last := make(map[string]int, len(ops))
+	for i, op := range ops {
+		last[op.Key] = i
+	}
+	if len(last) == len(ops) {
+		return ops
+	}
+	out := make([]store.Op, 0, len(last))
+	for i, op := range ops {
+		if last[op.Key] == i {
+			out = append(out, op)
+		}
+	}
+	return out
+}
+
+func formatEpoch(e uint64) string { return strconv.FormatUint(e, 10) }
+
+func (c *client) Leader(ctx context.Context, name string) ([]byte, bool, error) {
+	resp, err := c.etcd.Get(ctx, leaderPrefix+name)
+	if err != nil {
+		return nil, false, fmt.Errorf("leader of %s: %w", name, err)
+	}
+	if len(resp.Kvs) == 0 {
+		return nil, false, nil
+	}
+	return resp.Kvs[0].Value, true, nil
+}
+
+func (c *client) Elect(ctx context.Context, name string, value []byte) (store.Leadership, error) {
+	fail := func(err error) (store.Leadership, error) {
+		return store.Leadership{}, fmt.Errorf("election of %s: %w", name, err)
+	}
+	lease, err := c.etcd.Grant(ctx, int64(leaseTTL/time.Second))
+	if err != nil {
+		return fail(err)
+	}
+	// The lease lives as long as the client unless the term ends first.
+	termCtx, endTerm := context.WithCancel(c.ctx)
+	alive, err := c.etcd.KeepAlive(termCtx, lease.ID)
+	if err != nil {
+		endTerm()
+		return fail(err)
+	}
+	epoch, err := c.campaign(ctx, name, value, lease.ID)
+	if err != nil {
+		endTerm()
+		c.revoke(lease.ID)
+		return fail(err)
+	}
+
+	lost := make(chan struct{})
+	l := store.Leadership{Name: name, Epoch: epoch, Lost: lost}
+	l.Resign = func(ctx context.Context) error {
+		endTerm()
+		<-lost
+		_, err := c.etcd.Revoke(ctx, lease.ID)
+		if err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			return fmt.Errorf("resign from %s: %w", name, err)
+		}
+		return nil
+	}
+	c.terms.Add(1)
+	go func() {
+		defer c.terms.Done()
+		defer endTerm()
+		defer close(lost)
+		c.watchTerm(termCtx, name, epoch, alive)
+	}()
+	c.mu.Lock()
+	c.held = append(c.held, l)
+	c.mu.Unlock()
+	return l, nil
+}
+
+// campaign waits until the leader's place is free and takes it with the next epoch.
+func (c *client) campaign(ctx context.Context, name string, value []byte, lease clientv3.LeaseID) (uint64, error) {
+	leader, epochKey := leaderPrefix+name, epochPrefix+name
+	for {
+		resp, err := c.etcd.Txn(ctx).Then(clientv3.OpGet(epochKey), clientv3.OpGet(leader)).Commit()
+		if err != nil {
+			return 0, err
+		}
+		epochs, leaders := resp.Responses[0].GetResponseRange().Kvs, resp.Responses[1].GetResponseRange().Kvs
+		if len(leaders) > 0 {
+			if err := c.waitDeleted(ctx, leader, resp.Header.Revision+1); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		var epoch uint64
+		var revision int64
+		if len(epochs) > 0 {
+			revision = epochs[0].ModRevision
+			if epoch, err = strconv.ParseUint(string(epochs[0].Value), 10, 64); err != nil {
+				return 0, fmt.Errorf("%s holds %q: %w", epochKey, epochs[0].Value, store.ErrCorrupt)
+			}
+		}
+		epoch++
+		put, err := c.etcd.Txn(ctx).If(
+			clientv3.Compare(clientv3.CreateRevision(leader), "=", 0),
+			clientv3.Compare(clientv3.ModRevision(epochKey), "=", revision),
+		).Then(
+			clientv3.OpPut(leader, string(value), clientv3.WithLease(lease)),
+			clientv3.OpPut(epochKey, formatEpoch(epoch)),
+		).Commit()
+		if err != nil {
+			return 0, err
+		}
+		if put.Succeeded {
+			return epoch, nil
+		}
+	}
+}
+
+func (c *client) waitDeleted(ctx context.Context, key string, revision int64) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for resp := range c.etcd.Watch(watching, key, clientv3.WithRev(revision), clientv3.WithFilterPut()) {
+		if err := resp.Err(); err != nil {
+			return err
+		}
+		if len(resp.Events) > 0 {
+			return nil
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return c.ctx.Err()
+}
+
+// watchTerm returns when the term is over, or may be before it could be renewed.
+func (c *client) watchTerm(ctx context.Context, name string, epoch uint64, alive <-chan *clientv3.LeaseKeepAliveResponse) {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	newer := c.etcd.Watch(watching, epochPrefix+name)
+	deadline := time.NewTimer(renewWithin)
+	defer deadline.Stop()
+	for {
+		select {
+		case _, ok := <-alive:
+			if !ok {
+				return
+			}
+			deadline.Reset(renewWithin)
+		case <-deadline.C:
+			return
+		case resp, ok := <-newer:
+			if !ok || resp.Err() != nil {
+				return
+			}
+			for _, e := range resp.Events {
+				if !bytes.Equal(e.Kv.Value, []byte(formatEpoch(epoch))) {
+					return
+				}
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// revoke gives a lease back; if that fails it runs out by itself.
+func (c *client) revoke(lease clientv3.LeaseID) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = c.etcd.Revoke(ctx, lease)
+}
+
+// Close resigns every term within 2 s and disconnects.
+func (c *client) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	held := c.held
+	c.held = nil
+	c.mu.Unlock()
+	var errs []error
+	for _, l := range held {
+		errs = append(errs, l.Resign(ctx))
+	}
+	c.cancel()
+	c.terms.Wait()
+	// Closing an in-process client reports its own cancellation.
+	if err := c.etcd.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
