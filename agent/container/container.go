@@ -65,26 +65,31 @@ type (
 		Pid       int
 		StartTime uint64
 	}
-	// Started says that the process was executed.
+	// Started says that the process was executed. It is also the answer to Adopt for
+	// a container that lives.
 	Started struct {
 		ID      id.Container
 		TaskPid int
 	}
-	// Failed ends a container that never started. It is also sent after Kill or
-	// Destroy during fetching or before Go, with Canceled.
+	// Failed ends a container that never started. It is also sent after Destroy during
+	// fetching or before Go, and after Adopt for a container whose init ended without
+	// having been told to go; both with Canceled.
 	Failed struct {
 		ID       id.Container
 		Reason   mesos.TaskStatus_Reason
 		Message  string
 		Canceled bool
 	}
-	// Exited ends a container that was started (or adopted).
+	// Exited ends a container that was started (or adopted). What is left of it, the
+	// exit record too, stays until Destroy: the core may die before it has written down
+	// how the container ended, and asks again with Adopt.
 	Exited struct {
 		ID     id.Container
 		Record Exit
 	}
-	// Destroyed says that no process, cgroup or mount of the container is left. It is
-	// the last event of every container.
+	// Destroyed says that no process, cgroup or mount of the container is left. It
+	// answers Destroy, for a container nobody knows too, and is the last event of every
+	// container.
 	Destroyed struct{ ID id.Container }
 )
 
@@ -103,7 +108,8 @@ type Exit struct {
 	MemoryLimit int64
 }
 
-// Live identifies a container recorded before a restart of the agent.
+// Live identifies a container recorded before a restart of the agent. Adopt is
+// answered with exactly one of Started, Exited or Failed.
 type Live struct {
 	ID        id.Container
 	Sandbox   string

@@ -53,14 +53,17 @@ type (
 	// events come back as Container inputs.
 	Launch struct{ Spec *container.Spec }
 	Go     struct{ Container id.Container }
-	// Adopt looks for a container recorded before a restart and watches it.
+	// Adopt looks for a container recorded before a restart and watches it; the answer
+	// is one of Started, Exited and Failed.
 	Adopt struct{ Live container.Live }
 	// Signal sends to every process of the container but its init.
 	Signal struct {
 		Container id.Container
 		Signal    int
 	}
-	// Destroy kills what is left, in whatever stage, and removes cgroup and mounts.
+	// Destroy kills what is left, in whatever stage, and removes cgroup, mounts and
+	// records. A container that had not ended yet says Failed or Exited first; the last
+	// answer is Destroyed, for an unknown container too.
 	Destroy struct{ Container id.Container }
 	// Resize changes a running container's limits.
 	Resize struct {

@@ -92,6 +92,7 @@ const (
 	TimerHeartbeat                       // Owner: stream; executor HEARTBEAT
 	TimerGC                              // next sandbox due
 	TimerStop                            // Shutdown's bound
+	TimerOperation                       // Owner: operation uuid in hex; resend its status
 )
 
 // Timer is a key: setting it again replaces the deadline.

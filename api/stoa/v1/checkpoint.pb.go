@@ -45,6 +45,7 @@ type LogRecord struct {
 	//	*LogRecord_OperationDone
 	//	*LogRecord_Kill
 	//	*LogRecord_FrameworkShutdown
+	//	*LogRecord_SandboxGone
 	Body          isLogRecord_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -231,6 +232,15 @@ func (x *LogRecord) GetFrameworkShutdown() *FrameworkShutdown {
 	return nil
 }
 
+func (x *LogRecord) GetSandboxGone() *SandboxGone {
+	if x != nil {
+		if x, ok := x.Body.(*LogRecord_SandboxGone); ok {
+			return x.SandboxGone
+		}
+	}
+	return nil
+}
+
 type isLogRecord_Body interface {
 	isLogRecord_Body()
 }
@@ -299,6 +309,10 @@ type LogRecord_FrameworkShutdown struct {
 	FrameworkShutdown *FrameworkShutdown `protobuf:"bytes,16,opt,name=framework_shutdown,json=frameworkShutdown,oneof"`
 }
 
+type LogRecord_SandboxGone struct {
+	SandboxGone *SandboxGone `protobuf:"bytes,17,opt,name=sandbox_gone,json=sandboxGone,oneof"`
+}
+
 func (*LogRecord_Admitted) isLogRecord_Body() {}
 
 func (*LogRecord_Epoch) isLogRecord_Body() {}
@@ -330,6 +344,8 @@ func (*LogRecord_OperationDone) isLogRecord_Body() {}
 func (*LogRecord_Kill) isLogRecord_Body() {}
 
 func (*LogRecord_FrameworkShutdown) isLogRecord_Body() {}
+
+func (*LogRecord_SandboxGone) isLogRecord_Body() {}
 
 type AgentAdmitted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -431,8 +447,11 @@ func (x *EpochSeen) GetEpoch() uint64 {
 // ResourcesCheckpoint replaces the agent's total resources, with reservations and
 // volumes.
 type ResourcesCheckpoint struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Resources     []*v1.Resource         `protobuf:"bytes,1,rep,name=resources" json:"resources,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Resources []*v1.Resource         `protobuf:"bytes,1,rep,name=resources" json:"resources,omitempty"`
+	// The resources as configured when this was written: what an additive change of
+	// the configuration is measured against.
+	Configured    []*v1.Resource `protobuf:"bytes,2,rep,name=configured" json:"configured,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +489,13 @@ func (*ResourcesCheckpoint) Descriptor() ([]byte, []int) {
 func (x *ResourcesCheckpoint) GetResources() []*v1.Resource {
 	if x != nil {
 		return x.Resources
+	}
+	return nil
+}
+
+func (x *ResourcesCheckpoint) GetConfigured() []*v1.Resource {
+	if x != nil {
+		return x.Configured
 	}
 	return nil
 }
@@ -774,9 +800,15 @@ func (x *ContainerForked) GetTaskPid() int32 {
 	return 0
 }
 
+// ContainerGone says that nothing of the container runs any more. Its sandbox stays
+// until it is collected.
 type ContainerGone struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ContainerId   *string                `protobuf:"bytes,1,opt,name=container_id,json=containerId" json:"container_id,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId *string                `protobuf:"bytes,1,opt,name=container_id,json=containerId" json:"container_id,omitempty"`
+	// Absolute path; unset if there is nothing to collect.
+	Sandbox *string `protobuf:"bytes,2,opt,name=sandbox" json:"sandbox,omitempty"`
+	// Unix nanoseconds of the end.
+	Time          *int64 `protobuf:"varint,3,opt,name=time" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -818,6 +850,64 @@ func (x *ContainerGone) GetContainerId() string {
 	return ""
 }
 
+func (x *ContainerGone) GetSandbox() string {
+	if x != nil && x.Sandbox != nil {
+		return *x.Sandbox
+	}
+	return ""
+}
+
+func (x *ContainerGone) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+type SandboxGone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ContainerId   *string                `protobuf:"bytes,1,opt,name=container_id,json=containerId" json:"container_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SandboxGone) Reset() {
+	*x = SandboxGone{}
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SandboxGone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SandboxGone) ProtoMessage() {}
+
+func (x *SandboxGone) ProtoReflect() protoreflect.Message {
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SandboxGone.ProtoReflect.Descriptor instead.
+func (*SandboxGone) Descriptor() ([]byte, []int) {
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SandboxGone) GetContainerId() string {
+	if x != nil && x.ContainerId != nil {
+		return *x.ContainerId
+	}
+	return ""
+}
+
 // TaskLaunch binds a task to its container.
 type TaskLaunch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -830,7 +920,7 @@ type TaskLaunch struct {
 
 func (x *TaskLaunch) Reset() {
 	*x = TaskLaunch{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[10]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +932,7 @@ func (x *TaskLaunch) String() string {
 func (*TaskLaunch) ProtoMessage() {}
 
 func (x *TaskLaunch) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[10]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +945,7 @@ func (x *TaskLaunch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskLaunch.ProtoReflect.Descriptor instead.
 func (*TaskLaunch) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{10}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TaskLaunch) GetFrameworkId() *v1.FrameworkID {
@@ -889,7 +979,7 @@ type TaskUpdate struct {
 
 func (x *TaskUpdate) Reset() {
 	*x = TaskUpdate{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[11]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -901,7 +991,7 @@ func (x *TaskUpdate) String() string {
 func (*TaskUpdate) ProtoMessage() {}
 
 func (x *TaskUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[11]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -914,7 +1004,7 @@ func (x *TaskUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskUpdate.ProtoReflect.Descriptor instead.
 func (*TaskUpdate) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{11}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskUpdate) GetFrameworkId() *v1.FrameworkID {
@@ -942,7 +1032,7 @@ type TaskAcknowledged struct {
 
 func (x *TaskAcknowledged) Reset() {
 	*x = TaskAcknowledged{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[12]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1044,7 @@ func (x *TaskAcknowledged) String() string {
 func (*TaskAcknowledged) ProtoMessage() {}
 
 func (x *TaskAcknowledged) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[12]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1057,7 @@ func (x *TaskAcknowledged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskAcknowledged.ProtoReflect.Descriptor instead.
 func (*TaskAcknowledged) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{12}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TaskAcknowledged) GetFrameworkId() *v1.FrameworkID {
@@ -1001,7 +1091,7 @@ type TaskGone struct {
 
 func (x *TaskGone) Reset() {
 	*x = TaskGone{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[13]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1103,7 @@ func (x *TaskGone) String() string {
 func (*TaskGone) ProtoMessage() {}
 
 func (x *TaskGone) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[13]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1116,7 @@ func (x *TaskGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskGone.ProtoReflect.Descriptor instead.
 func (*TaskGone) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{13}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TaskGone) GetFrameworkId() *v1.FrameworkID {
@@ -1058,7 +1148,7 @@ type KillRequested struct {
 
 func (x *KillRequested) Reset() {
 	*x = KillRequested{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[14]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1160,7 @@ func (x *KillRequested) String() string {
 func (*KillRequested) ProtoMessage() {}
 
 func (x *KillRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[14]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1173,7 @@ func (x *KillRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequested.ProtoReflect.Descriptor instead.
 func (*KillRequested) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{14}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KillRequested) GetFrameworkId() *v1.FrameworkID {
@@ -1119,13 +1209,14 @@ type OperationPending struct {
 	FrameworkId   *v1.FrameworkID        `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId" json:"framework_id,omitempty"`
 	OperationUuid []byte                 `protobuf:"bytes,2,opt,name=operation_uuid,json=operationUuid" json:"operation_uuid,omitempty"`
 	Status        *v1.OperationStatus    `protobuf:"bytes,3,opt,name=status" json:"status,omitempty"`
+	Info          *v1.Offer_Operation    `protobuf:"bytes,4,opt,name=info" json:"info,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OperationPending) Reset() {
 	*x = OperationPending{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[15]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1228,7 @@ func (x *OperationPending) String() string {
 func (*OperationPending) ProtoMessage() {}
 
 func (x *OperationPending) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[15]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1241,7 @@ func (x *OperationPending) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationPending.ProtoReflect.Descriptor instead.
 func (*OperationPending) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{15}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OperationPending) GetFrameworkId() *v1.FrameworkID {
@@ -1174,6 +1265,13 @@ func (x *OperationPending) GetStatus() *v1.OperationStatus {
 	return nil
 }
 
+func (x *OperationPending) GetInfo() *v1.Offer_Operation {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
 type OperationDone struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	OperationUuid []byte                 `protobuf:"bytes,1,opt,name=operation_uuid,json=operationUuid" json:"operation_uuid,omitempty"`
@@ -1183,7 +1281,7 @@ type OperationDone struct {
 
 func (x *OperationDone) Reset() {
 	*x = OperationDone{}
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[16]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1293,7 @@ func (x *OperationDone) String() string {
 func (*OperationDone) ProtoMessage() {}
 
 func (x *OperationDone) ProtoReflect() protoreflect.Message {
-	mi := &file_stoa_v1_checkpoint_proto_msgTypes[16]
+	mi := &file_stoa_v1_checkpoint_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1306,7 @@ func (x *OperationDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationDone.ProtoReflect.Descriptor instead.
 func (*OperationDone) Descriptor() ([]byte, []int) {
-	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{16}
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OperationDone) GetOperationUuid() []byte {
@@ -1222,7 +1320,7 @@ var File_stoa_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x18stoa/v1/checkpoint.proto\x12\astoa.v1\x1a\x14mesos/v1/mesos.proto\"\xa5\a\n" +
+	"\x18stoa/v1/checkpoint.proto\x12\astoa.v1\x1a\x14mesos/v1/mesos.proto\"\xe0\a\n" +
 	"\tLogRecord\x124\n" +
 	"\badmitted\x18\x01 \x01(\v2\x16.stoa.v1.AgentAdmittedH\x00R\badmitted\x12*\n" +
 	"\x05epoch\x18\x02 \x01(\v2\x12.stoa.v1.EpochSeenH\x00R\x05epoch\x12<\n" +
@@ -1240,15 +1338,19 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\toperation\x18\r \x01(\v2\x19.stoa.v1.OperationPendingH\x00R\toperation\x12?\n" +
 	"\x0eoperation_done\x18\x0e \x01(\v2\x16.stoa.v1.OperationDoneH\x00R\roperationDone\x12,\n" +
 	"\x04kill\x18\x0f \x01(\v2\x16.stoa.v1.KillRequestedH\x00R\x04kill\x12K\n" +
-	"\x12framework_shutdown\x18\x10 \x01(\v2\x1a.stoa.v1.FrameworkShutdownH\x00R\x11frameworkShutdownB\x06\n" +
+	"\x12framework_shutdown\x18\x10 \x01(\v2\x1a.stoa.v1.FrameworkShutdownH\x00R\x11frameworkShutdown\x129\n" +
+	"\fsandbox_gone\x18\x11 \x01(\v2\x14.stoa.v1.SandboxGoneH\x00R\vsandboxGoneB\x06\n" +
 	"\x04body\"Q\n" +
 	"\rAgentAdmitted\x12'\n" +
 	"\x04info\x18\x01 \x01(\v2\x13.mesos.v1.AgentInfoR\x04info\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\"!\n" +
 	"\tEpochSeen\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"G\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"{\n" +
 	"\x13ResourcesCheckpoint\x120\n" +
-	"\tresources\x18\x01 \x03(\v2\x12.mesos.v1.ResourceR\tresources\"B\n" +
+	"\tresources\x18\x01 \x03(\v2\x12.mesos.v1.ResourceR\tresources\x122\n" +
+	"\n" +
+	"configured\x18\x02 \x03(\v2\x12.mesos.v1.ResourceR\n" +
+	"configured\"B\n" +
 	"\x13FrameworkCheckpoint\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.mesos.v1.FrameworkInfoR\x04info\"I\n" +
 	"\rFrameworkGone\x128\n" +
@@ -1268,8 +1370,12 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\x03pid\x18\x03 \x01(\x05R\x03pid\x12\x1d\n" +
 	"\n" +
 	"start_time\x18\x04 \x01(\x04R\tstartTime\x12\x19\n" +
-	"\btask_pid\x18\x05 \x01(\x05R\ataskPid\"2\n" +
+	"\btask_pid\x18\x05 \x01(\x05R\ataskPid\"`\n" +
 	"\rContainerGone\x12!\n" +
+	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\x12\x18\n" +
+	"\asandbox\x18\x02 \x01(\tR\asandbox\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\"0\n" +
+	"\vSandboxGone\x12!\n" +
 	"\fcontainer_id\x18\x01 \x01(\tR\vcontainerId\"\x91\x01\n" +
 	"\n" +
 	"TaskLaunch\x128\n" +
@@ -1291,11 +1397,12 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
 	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12\x1a\n" +
 	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\x123\n" +
-	"\x06reason\x18\x04 \x01(\x0e2\x1b.mesos.v1.TaskStatus.ReasonR\x06reason\"\xa6\x01\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x1b.mesos.v1.TaskStatus.ReasonR\x06reason\"\xd5\x01\n" +
 	"\x10OperationPending\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12%\n" +
 	"\x0eoperation_uuid\x18\x02 \x01(\fR\roperationUuid\x121\n" +
-	"\x06status\x18\x03 \x01(\v2\x19.mesos.v1.OperationStatusR\x06status\"6\n" +
+	"\x06status\x18\x03 \x01(\v2\x19.mesos.v1.OperationStatusR\x06status\x12-\n" +
+	"\x04info\x18\x04 \x01(\v2\x19.mesos.v1.Offer.OperationR\x04info\"6\n" +
 	"\rOperationDone\x12%\n" +
 	"\x0eoperation_uuid\x18\x01 \x01(\fR\roperationUuidB0Z.github.com/stoa-kernel/stoa/api/stoa/v1;stoapb"
 
@@ -1311,7 +1418,7 @@ func file_stoa_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_stoa_v1_checkpoint_proto_rawDescData
 }
 
-var file_stoa_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_stoa_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_stoa_v1_checkpoint_proto_goTypes = []any{
 	(*LogRecord)(nil),           // 0: stoa.v1.LogRecord
 	(*AgentAdmitted)(nil),       // 1: stoa.v1.AgentAdmitted
@@ -1323,23 +1430,25 @@ var file_stoa_v1_checkpoint_proto_goTypes = []any{
 	(*ContainerLaunch)(nil),     // 7: stoa.v1.ContainerLaunch
 	(*ContainerForked)(nil),     // 8: stoa.v1.ContainerForked
 	(*ContainerGone)(nil),       // 9: stoa.v1.ContainerGone
-	(*TaskLaunch)(nil),          // 10: stoa.v1.TaskLaunch
-	(*TaskUpdate)(nil),          // 11: stoa.v1.TaskUpdate
-	(*TaskAcknowledged)(nil),    // 12: stoa.v1.TaskAcknowledged
-	(*TaskGone)(nil),            // 13: stoa.v1.TaskGone
-	(*KillRequested)(nil),       // 14: stoa.v1.KillRequested
-	(*OperationPending)(nil),    // 15: stoa.v1.OperationPending
-	(*OperationDone)(nil),       // 16: stoa.v1.OperationDone
-	(*v1.AgentInfo)(nil),        // 17: mesos.v1.AgentInfo
-	(*v1.Resource)(nil),         // 18: mesos.v1.Resource
-	(*v1.FrameworkInfo)(nil),    // 19: mesos.v1.FrameworkInfo
-	(*v1.FrameworkID)(nil),      // 20: mesos.v1.FrameworkID
-	(*v1.ExecutorInfo)(nil),     // 21: mesos.v1.ExecutorInfo
-	(*v1.TaskInfo)(nil),         // 22: mesos.v1.TaskInfo
-	(*v1.TaskStatus)(nil),       // 23: mesos.v1.TaskStatus
-	(*v1.TaskID)(nil),           // 24: mesos.v1.TaskID
-	(v1.TaskStatus_Reason)(0),   // 25: mesos.v1.TaskStatus.Reason
-	(*v1.OperationStatus)(nil),  // 26: mesos.v1.OperationStatus
+	(*SandboxGone)(nil),         // 10: stoa.v1.SandboxGone
+	(*TaskLaunch)(nil),          // 11: stoa.v1.TaskLaunch
+	(*TaskUpdate)(nil),          // 12: stoa.v1.TaskUpdate
+	(*TaskAcknowledged)(nil),    // 13: stoa.v1.TaskAcknowledged
+	(*TaskGone)(nil),            // 14: stoa.v1.TaskGone
+	(*KillRequested)(nil),       // 15: stoa.v1.KillRequested
+	(*OperationPending)(nil),    // 16: stoa.v1.OperationPending
+	(*OperationDone)(nil),       // 17: stoa.v1.OperationDone
+	(*v1.AgentInfo)(nil),        // 18: mesos.v1.AgentInfo
+	(*v1.Resource)(nil),         // 19: mesos.v1.Resource
+	(*v1.FrameworkInfo)(nil),    // 20: mesos.v1.FrameworkInfo
+	(*v1.FrameworkID)(nil),      // 21: mesos.v1.FrameworkID
+	(*v1.ExecutorInfo)(nil),     // 22: mesos.v1.ExecutorInfo
+	(*v1.TaskInfo)(nil),         // 23: mesos.v1.TaskInfo
+	(*v1.TaskStatus)(nil),       // 24: mesos.v1.TaskStatus
+	(*v1.TaskID)(nil),           // 25: mesos.v1.TaskID
+	(v1.TaskStatus_Reason)(0),   // 26: mesos.v1.TaskStatus.Reason
+	(*v1.OperationStatus)(nil),  // 27: mesos.v1.OperationStatus
+	(*v1.Offer_Operation)(nil),  // 28: mesos.v1.Offer.Operation
 }
 var file_stoa_v1_checkpoint_proto_depIdxs = []int32{
 	1,  // 0: stoa.v1.LogRecord.admitted:type_name -> stoa.v1.AgentAdmitted
@@ -1350,39 +1459,42 @@ var file_stoa_v1_checkpoint_proto_depIdxs = []int32{
 	7,  // 5: stoa.v1.LogRecord.container:type_name -> stoa.v1.ContainerLaunch
 	8,  // 6: stoa.v1.LogRecord.forked:type_name -> stoa.v1.ContainerForked
 	9,  // 7: stoa.v1.LogRecord.container_gone:type_name -> stoa.v1.ContainerGone
-	10, // 8: stoa.v1.LogRecord.task:type_name -> stoa.v1.TaskLaunch
-	11, // 9: stoa.v1.LogRecord.update:type_name -> stoa.v1.TaskUpdate
-	12, // 10: stoa.v1.LogRecord.acknowledged:type_name -> stoa.v1.TaskAcknowledged
-	13, // 11: stoa.v1.LogRecord.task_gone:type_name -> stoa.v1.TaskGone
-	15, // 12: stoa.v1.LogRecord.operation:type_name -> stoa.v1.OperationPending
-	16, // 13: stoa.v1.LogRecord.operation_done:type_name -> stoa.v1.OperationDone
-	14, // 14: stoa.v1.LogRecord.kill:type_name -> stoa.v1.KillRequested
+	11, // 8: stoa.v1.LogRecord.task:type_name -> stoa.v1.TaskLaunch
+	12, // 9: stoa.v1.LogRecord.update:type_name -> stoa.v1.TaskUpdate
+	13, // 10: stoa.v1.LogRecord.acknowledged:type_name -> stoa.v1.TaskAcknowledged
+	14, // 11: stoa.v1.LogRecord.task_gone:type_name -> stoa.v1.TaskGone
+	16, // 12: stoa.v1.LogRecord.operation:type_name -> stoa.v1.OperationPending
+	17, // 13: stoa.v1.LogRecord.operation_done:type_name -> stoa.v1.OperationDone
+	15, // 14: stoa.v1.LogRecord.kill:type_name -> stoa.v1.KillRequested
 	6,  // 15: stoa.v1.LogRecord.framework_shutdown:type_name -> stoa.v1.FrameworkShutdown
-	17, // 16: stoa.v1.AgentAdmitted.info:type_name -> mesos.v1.AgentInfo
-	18, // 17: stoa.v1.ResourcesCheckpoint.resources:type_name -> mesos.v1.Resource
-	19, // 18: stoa.v1.FrameworkCheckpoint.info:type_name -> mesos.v1.FrameworkInfo
-	20, // 19: stoa.v1.FrameworkGone.framework_id:type_name -> mesos.v1.FrameworkID
-	20, // 20: stoa.v1.FrameworkShutdown.framework_id:type_name -> mesos.v1.FrameworkID
-	20, // 21: stoa.v1.ContainerLaunch.framework_id:type_name -> mesos.v1.FrameworkID
-	21, // 22: stoa.v1.ContainerLaunch.executor:type_name -> mesos.v1.ExecutorInfo
-	20, // 23: stoa.v1.TaskLaunch.framework_id:type_name -> mesos.v1.FrameworkID
-	22, // 24: stoa.v1.TaskLaunch.info:type_name -> mesos.v1.TaskInfo
-	20, // 25: stoa.v1.TaskUpdate.framework_id:type_name -> mesos.v1.FrameworkID
-	23, // 26: stoa.v1.TaskUpdate.status:type_name -> mesos.v1.TaskStatus
-	20, // 27: stoa.v1.TaskAcknowledged.framework_id:type_name -> mesos.v1.FrameworkID
-	24, // 28: stoa.v1.TaskAcknowledged.task_id:type_name -> mesos.v1.TaskID
-	20, // 29: stoa.v1.TaskGone.framework_id:type_name -> mesos.v1.FrameworkID
-	24, // 30: stoa.v1.TaskGone.task_id:type_name -> mesos.v1.TaskID
-	20, // 31: stoa.v1.KillRequested.framework_id:type_name -> mesos.v1.FrameworkID
-	24, // 32: stoa.v1.KillRequested.task_id:type_name -> mesos.v1.TaskID
-	25, // 33: stoa.v1.KillRequested.reason:type_name -> mesos.v1.TaskStatus.Reason
-	20, // 34: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
-	26, // 35: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	10, // 16: stoa.v1.LogRecord.sandbox_gone:type_name -> stoa.v1.SandboxGone
+	18, // 17: stoa.v1.AgentAdmitted.info:type_name -> mesos.v1.AgentInfo
+	19, // 18: stoa.v1.ResourcesCheckpoint.resources:type_name -> mesos.v1.Resource
+	19, // 19: stoa.v1.ResourcesCheckpoint.configured:type_name -> mesos.v1.Resource
+	20, // 20: stoa.v1.FrameworkCheckpoint.info:type_name -> mesos.v1.FrameworkInfo
+	21, // 21: stoa.v1.FrameworkGone.framework_id:type_name -> mesos.v1.FrameworkID
+	21, // 22: stoa.v1.FrameworkShutdown.framework_id:type_name -> mesos.v1.FrameworkID
+	21, // 23: stoa.v1.ContainerLaunch.framework_id:type_name -> mesos.v1.FrameworkID
+	22, // 24: stoa.v1.ContainerLaunch.executor:type_name -> mesos.v1.ExecutorInfo
+	21, // 25: stoa.v1.TaskLaunch.framework_id:type_name -> mesos.v1.FrameworkID
+	23, // 26: stoa.v1.TaskLaunch.info:type_name -> mesos.v1.TaskInfo
+	21, // 27: stoa.v1.TaskUpdate.framework_id:type_name -> mesos.v1.FrameworkID
+	24, // 28: stoa.v1.TaskUpdate.status:type_name -> mesos.v1.TaskStatus
+	21, // 29: stoa.v1.TaskAcknowledged.framework_id:type_name -> mesos.v1.FrameworkID
+	25, // 30: stoa.v1.TaskAcknowledged.task_id:type_name -> mesos.v1.TaskID
+	21, // 31: stoa.v1.TaskGone.framework_id:type_name -> mesos.v1.FrameworkID
+	25, // 32: stoa.v1.TaskGone.task_id:type_name -> mesos.v1.TaskID
+	21, // 33: stoa.v1.KillRequested.framework_id:type_name -> mesos.v1.FrameworkID
+	25, // 34: stoa.v1.KillRequested.task_id:type_name -> mesos.v1.TaskID
+	26, // 35: stoa.v1.KillRequested.reason:type_name -> mesos.v1.TaskStatus.Reason
+	21, // 36: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
+	27, // 37: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
+	28, // 38: stoa.v1.OperationPending.info:type_name -> mesos.v1.Offer.Operation
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_stoa_v1_checkpoint_proto_init() }
@@ -1407,6 +1519,7 @@ func file_stoa_v1_checkpoint_proto_init() {
 		(*LogRecord_OperationDone)(nil),
 		(*LogRecord_Kill)(nil),
 		(*LogRecord_FrameworkShutdown)(nil),
+		(*LogRecord_SandboxGone)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1414,7 +1527,7 @@ func file_stoa_v1_checkpoint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stoa_v1_checkpoint_proto_rawDesc), len(file_stoa_v1_checkpoint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

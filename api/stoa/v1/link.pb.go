@@ -1318,6 +1318,10 @@ func (x *AcknowledgeOperation) GetStatusUuid() []byte {
 	return nil
 }
 
+// ShutdownFramework kills the framework's tasks and executors. Their updates still
+// come, the terminal ones when the tasks are dead, and the master acknowledges them
+// itself; a ShutdownFramework for a framework without live tasks makes the agent drop
+// what is unacknowledged.
 type ShutdownFramework struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         *uint64                `protobuf:"varint,1,opt,name=epoch" json:"epoch,omitempty"`
