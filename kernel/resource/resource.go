@@ -2,6 +2,11 @@
 // thousandths, ranges and sets, with roles, reservations, volumes, shared and
 // revocable resources. Semantics are those of Mesos 1.11 (src/common/resources.cpp,
 // docs/attributes-resources.md); the representation is ours.
+//
+// A bag is one sorted slice of small values. What tells two resources apart (name,
+// kind, reservations, disk, …) is an identity that is built once and shared by every
+// bag that descends from it, so that sums and differences are one merge over two
+// sorted lists, allocate one slice, and mostly compare pointers.
 package resource
 
 import (
@@ -9,14 +14,6 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 )
-
-// Milli is a scalar quantity in thousandths, the precision Mesos computes with.
-type Milli int64
-
-// MilliOf rounds to three digits. NaN, infinite and out-of-range values are refused.
-func MilliOf(v float64) (Milli, error) { panic("contract") }
-
-func (m Milli) Float() float64 { return float64(m) / 1000 }
 
 // Range is an inclusive interval.
 type Range struct{ Begin, End uint64 }
@@ -30,6 +27,17 @@ const (
 	Set
 )
 
+// String is the name of the kind as the API writes it.
+func (k Kind) String() string {
+	switch k {
+	case Ranges:
+		return "RANGES"
+	case Set:
+		return "SET"
+	}
+	return "SCALAR"
+}
+
 // Reservation is one level of a reservation stack.
 type Reservation struct {
 	Dynamic   bool
@@ -39,115 +47,122 @@ type Reservation struct {
 }
 
 // Resource is one object of a bag. It is immutable: a change makes a new one.
-type Resource struct{ _ byte }
+type Resource struct {
+	id        *identity
+	allocated string // allocation_info.role
+	milli     Milli  // scalars
+	values    *values
+	shares    int32 // copies of a shared volume in this bag; 1 for anything else
+}
 
-func (r *Resource) Name() string                   { panic("contract") }
-func (r *Resource) Kind() Kind                     { panic("contract") }
-func (r *Resource) Scalar() Milli                  { panic("contract") }
-func (r *Resource) Ranges() []Range                { panic("contract") }
-func (r *Resource) Items() []string                { panic("contract") }
-func (r *Resource) Role() string                   { panic("contract") } // innermost reservation's role, "*" if unreserved
-func (r *Resource) AllocatedTo() string            { panic("contract") } // allocation_info.role, "" if none
-func (r *Resource) Reservations() []Reservation    { panic("contract") }
-func (r *Resource) Reserved() bool                 { panic("contract") }
-func (r *Resource) DynamicallyReserved() bool      { panic("contract") }
-func (r *Resource) Revocable() bool                { panic("contract") }
-func (r *Resource) Shared() bool                   { panic("contract") }
-func (r *Resource) VolumeID() string               { panic("contract") } // persistence id, "" if not a persistent volume
-func (r *Resource) Disk() *mesos.Resource_DiskInfo { panic("contract") } // do not modify
-func (r *Resource) Proto() *mesos.Resource         { panic("contract") }
+// values are the intervals or items of a resource that is not a scalar. Both are
+// sorted; intervals neither touch nor overlap, items are distinct. Never changed.
+type values struct {
+	ranges []Range
+	items  []string
+}
+
+// Name is "cpus", "mem", "ports", …
+func (r *Resource) Name() string { return r.id.name }
+
+// Kind says which of Scalar, Ranges and Items has the value.
+func (r *Resource) Kind() Kind { return r.id.kind }
+
+// Scalar is the amount of a scalar resource, 0 for others.
+func (r *Resource) Scalar() Milli { return r.milli }
+
+// Ranges are the intervals of a ranges resource, sorted and coalesced. Do not modify.
+func (r *Resource) Ranges() []Range {
+	if r.values == nil {
+		return nil
+	}
+	return r.values.ranges
+}
+
+// Items are the elements of a set resource, sorted. Do not modify.
+func (r *Resource) Items() []string {
+	if r.values == nil {
+		return nil
+	}
+	return r.values.items
+}
+
+// Role is the role of the innermost reservation, "*" for unreserved resources.
+func (r *Resource) Role() string { return r.id.role }
+
+// AllocatedTo is allocation_info.role, "" if there is none.
+func (r *Resource) AllocatedTo() string { return r.allocated }
+
+// Reservations is the stack of reservations, outermost first. Do not modify.
+func (r *Resource) Reservations() []Reservation { return r.id.stack }
+
+// Reserved reports whether the resource is reserved at all.
+func (r *Resource) Reserved() bool { return len(r.id.stack) > 0 }
+
+// DynamicallyReserved reports whether the innermost reservation was made by RESERVE.
+func (r *Resource) DynamicallyReserved() bool {
+	n := len(r.id.stack)
+	return n > 0 && r.id.stack[n-1].Dynamic
+}
+
+// Revocable reports whether the resource may be taken away at any time.
+func (r *Resource) Revocable() bool { return r.id.revocable }
+
+// Shared reports whether several tasks may use the volume at once.
+func (r *Resource) Shared() bool { return r.id.shared }
+
+// Shares is how many copies of a shared volume the bag holds; 1 for other resources.
+func (r *Resource) Shares() int { return int(r.shares) }
+
+// VolumeID is the persistence id, "" if the resource is not a persistent volume.
+func (r *Resource) VolumeID() string { return r.id.disk.GetPersistence().GetId() }
+
+// ProviderID is the id of the resource provider, "" for the agent's own resources.
+func (r *Resource) ProviderID() string { return r.id.provider.GetValue() }
+
+// Disk is the disk's source, persistence and volume, nil if it has none. Do not modify.
+func (r *Resource) Disk() *mesos.Resource_DiskInfo { return r.id.disk }
+
+// Divisible reports whether a part of the resource can be used and the rest left:
+// false for persistent volumes and for MOUNT, BLOCK and identified RAW disks.
+func (r *Resource) Divisible() bool { return !r.id.atomic }
+
+// Bag is the resource alone in a bag.
+func (r *Resource) Bag() Resources { return Resources{items: []Resource{*r}} }
+
+func (r *Resource) empty() bool {
+	switch {
+	case r.shares <= 0:
+		return true
+	case r.id.kind == Scalar:
+		return r.milli <= 0
+	case r.values == nil:
+		return true
+	case r.id.kind == Ranges:
+		return len(r.values.ranges) == 0
+	}
+	return len(r.values.items) == 0
+}
 
 // Resources is a bag of resources: normalised, in a canonical order, immutable. The
 // zero value is empty. Copying is cheap; no operation changes its operands.
-type Resources struct{ items []*Resource }
+type Resources struct{ items []Resource }
 
-// Of validates and merges protobuf resources. All three reservation formats are
-// understood (role+reservation, reservations, both); zero quantities vanish.
-func Of(rs ...*mesos.Resource) (Resources, error) { panic("contract") }
-
-// Parse reads "cpus:4;mem:1024;ports:[31000-32000];disk(role):10" or a JSON array of
-// Resource. Resources without a role get defaultRole.
-func Parse(text, defaultRole string) (Resources, error) { panic("contract") }
-
-// Proto is the bag in the format with reservations[]; unreserved resources have no
-// role set.
-func (r Resources) Proto() []*mesos.Resource { panic("contract") }
-
-// ProtoFor is the bag as a framework with or without RESERVATION_REFINEMENT reads it:
-// without, role and reservation instead of reservations[]; both with "role":"*" where
-// Mesos writes it. Without multiRole, allocation_info is stripped.
-func (r Resources) ProtoFor(refinement, multiRole bool) []*mesos.Resource { panic("contract") }
-
-func (r Resources) All() iter.Seq[*Resource] { panic("contract") }
-func (r Resources) Len() int                 { panic("contract") }
-func (r Resources) Empty() bool              { panic("contract") }
-func (r Resources) Equal(o Resources) bool   { panic("contract") }
-
-// Contains reports whether o can be taken from r.
-func (r Resources) Contains(o Resources) bool { panic("contract") }
-func (r Resources) Add(o Resources) Resources { panic("contract") }
-
-// Sub takes o from r; what r does not have is ignored, as Mesos does.
-func (r Resources) Sub(o Resources) Resources { panic("contract") }
-
-// Filter keeps the resources for which keep is true; a bag of which nothing is
-// dropped is returned as it is.
-func (r Resources) Filter(keep func(*Resource) bool) Resources { panic("contract") }
-
-func (r Resources) Unreserved() Resources               { panic("contract") }
-func (r Resources) ReservedTo(role string) Resources    { panic("contract") } // Role() == role
-func (r Resources) AllocatableTo(role string) Resources { panic("contract") } // unreserved, or reserved to role or an ancestor
-func (r Resources) Scalars() Resources                  { panic("contract") }
-func (r Resources) RevocableOnly() Resources            { panic("contract") }
-func (r Resources) NonRevocable() Resources             { panic("contract") }
-func (r Resources) SharedOnly() Resources               { panic("contract") }
-func (r Resources) NonShared() Resources                { panic("contract") }
-func (r Resources) PersistentVolumes() Resources        { panic("contract") }
-
-// Allocate marks every resource as allocated to role; Unallocate removes the mark.
-func (r Resources) Allocate(role string) Resources { panic("contract") }
-func (r Resources) Unallocate() Resources          { panic("contract") }
-
-// Unreserve returns the bag with all reservations (and volumes) taken off.
-func (r Resources) WithoutReservations() Resources { panic("contract") }
-
-// Sum is the total of the scalar resource name, whatever its role.
-func (r Resources) Sum(name string) Milli { panic("contract") }
-
-// Ports is the union of the ranges resource name.
-func (r Resources) RangesOf(name string) []Range { panic("contract") }
-
-// Quantities is the total of each scalar.
-func (r Resources) Quantities() Quantities { panic("contract") }
-
-// String is as Mesos prints resources: "cpus(allocated: r):1; mem:32".
-func (r Resources) String() string { panic("contract") }
-
-// Apply converts the bag by RESERVE, UNRESERVE, CREATE or DESTROY; an operation that
-// does not apply leaves the bag and returns why.
-func (r Resources) Apply(op *mesos.Offer_Operation) (Resources, error) { panic("contract") }
-
-// Shrink cuts the unreserved, non-revocable scalars of the bag so that no name exceeds
-// its entry in limit; names without an entry are not cut. Disks that cannot be split are
-// dropped whole.
-func (r Resources) Shrink(limit Quantities) Resources { panic("contract") }
-
-// Quantities is an amount per scalar name, sorted by name, without zero entries unless
-// put there by Set. The zero value is empty.
-type Quantities []Quantity
-
-type Quantity struct {
-	Name  string
-	Value Milli
+// All yields the objects of the bag in canonical order: cpus, gpus, mem, disk, ports,
+// then by name; of one name the unreserved first. A shared volume comes once,
+// whatever its count.
+func (r Resources) All() iter.Seq[*Resource] {
+	return func(yield func(*Resource) bool) {
+		for i := range r.items {
+			if !yield(&r.items[i]) {
+				return
+			}
+		}
+	}
 }
 
-// ParseQuantities reads "cpus:0.01;mem:32".
-func ParseQuantities(text string) (Quantities, error)                   { panic("contract") }
-func QuantitiesOf(m map[string]*mesos.Value_Scalar) (Quantities, error) { panic("contract") }
-func (q Quantities) Get(name string) (Milli, bool)                      { panic("contract") }
-func (q Quantities) Add(o Quantities) Quantities                        { panic("contract") }
-func (q Quantities) Sub(o Quantities) Quantities                        { panic("contract") } // saturates at 0
-func (q Quantities) Contains(o Quantities) bool                         { panic("contract") }
-func (q Quantities) Set(name string, v Milli) Quantities                { panic("contract") }
-func (q Quantities) Proto() map[string]*mesos.Value_Scalar              { panic("contract") }
-func (q Quantities) String() string                                     { panic("contract") }
+// Len is the number of objects.
+func (r Resources) Len() int { return len(r.items) }
+
+// Empty reports whether nothing is in the bag.
+func (r Resources) Empty() bool { return len(r.items) == 0 }
