@@ -126,10 +126,8 @@ func (l *Log) tidy() (newest uint64, err error) {
 			stale = append(stale, name)
 		}
 	}
-	if len(stale) == 0 {
-		return newest, nil
-	}
-	// The newest name must be durable before the file it replaced goes.
+	// A process may have died before it synced the newest name; that must be durable
+	// before the file it replaced goes, and before anything is written to it.
 	if err := l.fs.SyncDir(l.dir); err != nil {
 		return 0, err
 	}
@@ -167,8 +165,14 @@ func (l *Log) recover(generation uint64, logger *slog.Logger) ([]*stoapb.LogReco
 	if l.file, err = l.fs.Open(name); err != nil {
 		return nil, err
 	}
-	if err := l.cut(b, logger); err == nil {
-		// What was read may still be in memory only: the agent acts on it from now on.
+	err = l.cut(b, logger)
+	if whole := min(l.end, int64(len(b))); err == nil && whole > l.base {
+		// What was read may be in the machine's memory only, and if the last process
+		// ended because a sync failed, no sync writes those pages again: they are made
+		// dirty anew, with what they hold, so that a crash meanwhile harms nothing.
+		_, err = l.file.WriteAt(b[l.base:whole], l.base)
+	}
+	if err == nil {
 		err = l.Sync()
 	}
 	if err != nil {
