@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh Debian 12 with Go, git, make and npm:
+#   make run    builds Stoa, starts a cluster and runs an example on it
+#   make test   installs what the tests need and runs them all
+# The rest is for those who work on Stoa.
+
+GO ?= go
+BIN := bin
+export CGO_ENABLED ?= 0
+
+.PHONY: run build test unit compat e2e sim lint bench generate clean
+
+run: build
+	@sh scripts/run.sh
+
+build:
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -o $(BIN)/stoa ./cmd/stoa
+	$(GO) build -trimpath -o $(BIN)/wordcount ./examples/wordcount
+
+test:
+	@sh scripts/need.sh gcc
+	$(MAKE) lint unit compat
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) test ./internal/lint
+
+# Everything in the main module, the simulator and the tests on real processes among it.
+unit:
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+
+# Clients that others wrote, in a module of their own, against a live cluster.
+compat:
+	cd test/compat && $(GO) test -timeout 15m ./...
+
+bench: build
+	$(GO) run ./test/bench
+
+sim:
+	$(GO) test ./test/sim
+
+generate:
+	@sh scripts/need.sh protobuf-compiler
+	$(GO) generate ./...
+
+clean:
+	rm -rf $(BIN)

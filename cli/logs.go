@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stoa-kernel/stoa/sdk/operator"
+)
+
+// pollLogs is how often a followed file is asked for more.
+const pollLogs = 200 * time.Millisecond
+
+// tail copies one file of a sandbox, as far as it has come, and remembers where it was.
+type tail struct {
+	client      *operator.Client
+	agent, path string
+	out         io.Writer
+	offset      uint64
+}
+
+// more copies what was added since the last call.
+func (t *tail) more(ctx context.Context) error {
+	for {
+		data, size, err := t.client.ReadFile(ctx, t.agent, t.path, t.offset, 0)
+		if err != nil {
+			return err
+		}
+		if size < t.offset {
+			// The file was rotated away and begun anew.
+			t.offset = 0
+			continue
+		}
+		if len(data) == 0 {
+			return nil
+		}
+		if _, err := t.out.Write(data); err != nil {
+			return err
+		}
+		t.offset += uint64(len(data))
+		if t.offset >= size {
+			return nil
+		}
+	}
+}
+
+// last moves to the last n lines of the file as it is now.
+func (t *tail) last(ctx context.Context, n int) error {
+	const chunk = 32 << 10
+	_, size, err := t.client.ReadFile(ctx, t.agent, t.path, 0, 1)
+	if err != nil {
+		return err
+	}
+	end := size
+	for found := 0; end > 0; {
+		begin := end - min(end, chunk)
+		data, _, err := t.client.ReadFile(ctx, t.agent, t.path, begin, end-begin)
+		if err != nil {
+			return err
+		}
+		if len(data) == 0 {
+			break // cut meanwhile
+		}
+		for i := len(data) - 1; i >= 0; i-- {
+			// The newline that ends the file begins no line.
+			if data[i] == '\n' && begin+uint64(i)+1 < size {
+				if found++; found == n {
+					t.offset = begin + uint64(i) + 1
+					return nil
+				}
+			}
+		}
+		end = begin
+	}
+	t.offset = 0
+	return nil
+}
+
+// prefixer writes whole lines behind a name, never two writers' in one line.
+type prefixer struct {
+	mu     *sync.Mutex
+	prefix string
+	out    io.Writer
+	part   []byte
+}
+
+func (p *prefixer) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.part = append(p.part, b...)
+	for {
+		i := bytes.IndexByte(p.part, '\n')
+		if i < 0 {
+			return len(b), nil
+		}
+		if _, err := fmt.Fprintf(p.out, "%s%s\n", p.prefix, p.part[:i]); err != nil {
+			return 0, err
+		}
+		p.part = p.part[i+1:]
+	}
+}
+
+// flush ends a last line that has no newline.
+func (p *prefixer) flush() {
+	if len(p.part) > 0 {
+		_, _ = p.Write([]byte("\n"))
+	}
+}
+
+// follower copies the files of a set of tasks that may grow.
+type follower struct {
+	s              *session
+	stdout, stderr bool
+	named          bool
+	mu             sync.Mutex
+	files          map[string][]*tail
+	lines          []*prefixer
+}
+
+func (f *follower) add(t *taskRow) {
+	if f.files[t.ID] != nil || t.AgentID == "" {
+		return
+	}
+	file := func(name string, out io.Writer) {
+		if f.named {
+			p := &prefixer{mu: &f.mu, prefix: t.ID + " | ", out: out}
+			f.lines = append(f.lines, p)
+			out = p
+		}
+		f.files[t.ID] = append(f.files[t.ID], &tail{
+			client: f.s.client(), agent: t.AgentID, out: out,
+			path: operator.SandboxPath(t.FrameworkID, t.executor()) + "/" + name,
+		})
+	}
+	if f.stdout {
+		file("stdout", f.s.out)
+	}
+	if f.stderr {
+		file("stderr", f.s.err)
+	}
+}
+
+// each calls do with every file, tasks in the order of their ids; what a task has not
+// written yet is not an error.
+func (f *follower) each(do func(*tail) error) error {
+	var ids []string
+	for id := range f.files {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		for _, t := range f.files[id] {
+			if err := do(t); err != nil && !operator.NotFound(err) {
+				return fmt.Errorf("%s of %s: %w", t.path[strings.LastIndexByte(t.path, '/')+1:], id, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (f *follower) copy(ctx context.Context) error {
+	return f.each(func(t *tail) error { return t.more(ctx) })
+}
+
+func (f *follower) flush() {
+	for _, p := range f.lines {
+		p.flush()
+	}
+}
+
+func logsCommand(s *session) *cobra.Command {
+	var follow, onlyOut, onlyErr bool
+	var lines int
+	c := &cobra.Command{
+		Use:   "logs TASK|RUN",
+		Short: "Show what tasks wrote to stdout and stderr",
+		Long: `Show what a task, or all tasks of a run, wrote. A unique beginning of the id is enough.
+With several tasks every line begins with its task's id. Logs are there until the
+agent collects the sandbox.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if onlyOut && onlyErr {
+				return usage("--stdout and --stderr each leave the other out; give one or none")
+			}
+			if lines < -1 {
+				return usage("--tail %d: give a number of lines", lines)
+			}
+			ctx := c.Context()
+			f := &follower{s: s, stdout: !onlyErr, stderr: !onlyOut, files: map[string][]*tail{}}
+			first := true
+			for {
+				found, err := s.find(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				live := false
+				if first {
+					f.named = len(found) > 1
+				}
+				for i := range found {
+					f.add(&found[i])
+					live = live || found[i].live
+				}
+				if first && lines >= 0 {
+					if err := f.each(func(t *tail) error { return t.last(ctx, lines) }); err != nil {
+						return err
+					}
+				}
+				first = false
+				if err := f.copy(ctx); err != nil {
+					return err
+				}
+				if !follow || !live {
+					f.flush()
+					return nil
+				}
+				if err := pause(ctx, pollLogs); err != nil {
+					return err
+				}
+			}
+		},
+		ValidArgsFunction: s.completeTasks,
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the tasks end; ctrl-C stops")
+	c.Flags().BoolVar(&onlyOut, "stdout", false, "standard output only")
+	c.Flags().BoolVar(&onlyErr, "stderr", false, "standard error only")
+	c.Flags().IntVar(&lines, "tail", -1, "begin with the last `N` lines")
+	return c
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// find is the tasks name means: one by id or unique prefix, or all of a run.
+func (s *session) find(ctx context.Context, name string) ([]taskRow, error) {
+	st, err := s.client().State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := tasks(st)
+	var ofRun []taskRow
+	for _, r := range rows {
+		if strings.HasPrefix(r.ID, name+".") && r.Framework == "run" {
+			ofRun = append(ofRun, r)
+		}
+	}
+	if len(ofRun) > 0 {
+		return ofRun, nil
+	}
+	one, err := match(rows, name, "task", func(r taskRow) string { return r.ID })
+	if err != nil {
+		return nil, err
+	}
+	return []taskRow{one}, nil
+}
+
+func (s *session) completeTasks(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	st, err := s.client().State(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var ids []string
+	for _, r := range tasks(st) {
+		if r.live && strings.HasPrefix(r.ID, begin) {
+			ids = append(ids, r.ID+"\t"+r.State+" on "+r.Agent)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stoa-kernel/stoa/sdk/operator"
+)
+
+func killCommand(s *session) *cobra.Command {
+	var grace duration
+	c := &cobra.Command{
+		Use:   "kill TASK|RUN…",
+		Short: "Kill tasks, or all of a run",
+		Long: `Kill a task by its kill policy: SIGTERM, and after its grace period SIGKILL. A run is
+killed whole and not started again; another framework may start its task anew.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, name := range args {
+				if err := s.kill(c.Context(), name, c.Flags().Changed("grace"), time.Duration(grace)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		ValidArgsFunction: s.completeTasks,
+	}
+	c.Flags().Var(&grace, "grace", "time between SIGTERM and SIGKILL, like 10s")
+	return c
+}
+
+func (s *session) kill(ctx context.Context, name string, hasGrace bool, grace time.Duration) error {
+	st, err := s.client().State(ctx)
+	if err != nil {
+		return err
+	}
+	if framework, _ := s.runs(st); framework != nil {
+		if r, err := framework.cancel(ctx, name); err == nil {
+			fmt.Fprintf(s.out, "killing %s, %d instances\n", r.ID, len(r.Instances))
+			return nil
+		} else if !operator.NotFound(err) {
+			return err
+		}
+	}
+	rows := tasks(st)
+	t, err := match(rows, name, "task", func(r taskRow) string { return r.ID })
+	if err != nil {
+		return err
+	}
+	if !t.live {
+		return &Error{What: fmt.Sprintf("task %s has ended already: %s", t.ID, t.State), Code: ExitNotFound}
+	}
+	var g *time.Duration
+	if hasGrace {
+		g = &grace
+	}
+	if err := s.client().Kill(ctx, t.FrameworkID, t.ID, g); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "killing %s\n", t.ID)
+	return nil
+}
+
+func whyCommand(s *session) *cobra.Command {
+	var cpus float64
+	var memory, disk size
+	var ports int
+	var role string
+	c := &cobra.Command{
+		Use:   "why [TASK|RUN|FRAMEWORK]",
+		Short: "Say why something is not running, or would not run",
+		Long: `Say why a task, a run or a framework does not run: what is missing where, and what to
+try. With --cpus, --mem, --disk or --ports it says where such a task would fit.`,
+		Example: `  stoa why web-1f3a.0
+  stoa why --cpus 4 --mem 8G
+  stoa why --role prod --cpus 1`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			var parts []string
+			if cpus > 0 {
+				parts = append(parts, "cpus:"+number(cpus))
+			}
+			if memory > 0 {
+				parts = append(parts, "mem:"+number(float64(memory)))
+			}
+			if disk > 0 {
+				parts = append(parts, "disk:"+number(float64(disk)))
+			}
+			if ports > 0 {
+				parts = append(parts, fmt.Sprintf("ports:%d", ports))
+			}
+			switch {
+			case len(args) == 1 && len(parts) > 0:
+				return usage("name something, or give resources; not both")
+			case len(args) == 0 && len(parts) == 0:
+				return usage("name a task, run or framework, or give --cpus and --mem")
+			}
+			return s.why(c.Context(), args, role, strings.Join(parts, ";"))
+		},
+		ValidArgsFunction: s.completeTasks,
+	}
+	c.Flags().Float64Var(&cpus, "cpus", 0, "cpus that would have to fit")
+	c.Flags().Var(&memory, "mem", "memory that would have to fit, like 8G")
+	c.Flags().Var(&disk, "disk", "disk that would have to fit, like 10G")
+	c.Flags().IntVar(&ports, "ports", 0, "number of ports that would have to fit")
+	c.Flags().StringVar(&role, "role", "", "`role` it would run in; * by default")
+	return c
+}
+
+func (s *session) why(ctx context.Context, args []string, role, resources string) error {
+	if len(args) == 0 {
+		e, err := s.client().WhatIf(ctx, role, resources)
+		if err != nil {
+			return err
+		}
+		return s.explain(e)
+	}
+	name := args[0]
+	st, err := s.client().State(ctx)
+	if err != nil {
+		return err
+	}
+	if framework, _ := s.runs(st); framework != nil {
+		all, err := framework.list(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if r.ID != name && !strings.HasPrefix(name, r.ID+".") {
+				continue
+			}
+			for _, n := range r.Instances {
+				if n.State == "waiting" && r.Done == nil && (r.ID == name || name == fmt.Sprintf("%s.%d", r.ID, n.Index)) {
+					fmt.Fprintf(s.out, "%s.%d waits for an offer of %s\n", r.ID, n.Index, request(&r.Spec))
+					if n.NotBefore != nil {
+						fmt.Fprintf(s.out, "its last attempt ended with %d (%s); it may start again in %s\n", *n.Exit, n.Message, age(time.Until(*n.NotBefore)))
+					}
+					e, err := s.client().WhatIf(ctx, role, request(&r.Spec))
+					if err != nil {
+						return err
+					}
+					return s.explain(e)
+				}
+			}
+		}
+	}
+	for _, f := range st.GetGetFrameworks().GetFrameworks() {
+		if id := f.GetFrameworkInfo().GetId().GetValue(); id == name || f.GetFrameworkInfo().GetName() == name {
+			e, err := s.client().Why(ctx, id, "")
+			if err != nil {
+				return err
+			}
+			return s.explain(e)
+		}
+	}
+	rows, err := s.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, t := range rows {
+		e, err := s.client().Why(ctx, t.FrameworkID, t.ID)
+		if err != nil {
+			return err
+		}
+		if err := s.explain(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) explain(e *operator.Explanation) error {
+	for _, l := range e.Lines {
+		if _, err := fmt.Fprintln(s.out, clean(l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
