@@ -102,7 +102,10 @@ func (r *Resource) gain(o *Resource) {
 		r.milli = r.milli.plus(o.milli)
 	case r.values == o.values:
 	case r.id.kind == Ranges:
-		r.values = &values{ranges: unite(r.values.ranges, o.values.ranges)}
+		a, b := r.values.ranges, o.values.ranges
+		sum := rangeValues(max(len(a), len(b)) + 1)
+		sum.ranges = unite(sum.ranges, a, b)
+		r.values = sum
 	default:
 		r.values = &values{items: uniteItems(r.values.items, o.values.items)}
 	}
@@ -171,11 +174,13 @@ func (r *Resource) lose(o *Resource) bool {
 	case r.values == o.values:
 		r.values = nil
 	case r.id.kind == Ranges:
-		left := without(r.values.ranges, o.values.ranges)
-		if len(left) > 0 && &left[0] == &r.values.ranges[0] {
+		a, b := r.values.ranges, o.values.ranges
+		if !overlap(a, b) {
 			return false
 		}
-		r.values = &values{ranges: left}
+		left := rangeValues(len(a) + 1)
+		left.ranges = without(left.ranges, a, b)
+		r.values = left
 	default:
 		left := withoutItems(r.values.items, o.values.items)
 		if len(left) == len(r.values.items) {
@@ -210,7 +215,7 @@ func (r Resources) RangesOf(name string) []Range {
 		if all == nil {
 			all = it.values.ranges
 		} else {
-			all = unite(all, it.values.ranges)
+			all = unite(make([]Range, 0, len(all)+len(it.values.ranges)), all, it.values.ranges)
 		}
 	}
 	return all

@@ -347,48 +347,40 @@ var (
 	star       = "*"
 )
 
-// Proto is the resource in the format with reservations[]. The message is fresh, what
-// it points to may be shared with others: set its fields, do not change them inside.
-func (r *Resource) Proto() *mesos.Resource {
-	p := r.value()
-	if r.allocated != "" {
-		to := r.allocated
-		p.AllocationInfo = &mesos.Resource_AllocationInfo{Role: &to}
-	}
-	p.Reservations = r.id.protos
-	return p
+// scalarMessage is a scalar resource in one piece of memory.
+type scalarMessage struct {
+	resource mesos.Resource
+	scalar   mesos.Value_Scalar
+	value    float64
 }
 
-// value is the message without reservations and allocation.
-func (r *Resource) value() *mesos.Resource {
-	id := r.id
-	var p *mesos.Resource
+// Proto is the resource in the format with reservations[]. The message is fresh, what
+// it points to may be shared with others: set its fields, do not change them inside.
+func (r *Resource) Proto() *mesos.Resource { return r.Bag().Proto()[0] }
+
+// fill writes all but reservations and allocation into p.
+func (r *Resource) fill(p *scalarMessage) *mesos.Resource {
+	id, m := r.id, &p.resource
 	switch id.kind {
 	case Scalar:
-		one := &struct {
-			resource mesos.Resource
-			scalar   mesos.Value_Scalar
-			value    float64
-		}{value: r.milli.Float()}
-		p = &one.resource
-		p.Type = typeScalar
-		one.scalar.Value = &one.value
-		p.Scalar = &one.scalar
+		p.value = r.milli.Float()
+		p.scalar.Value = &p.value
+		m.Type, m.Scalar = typeScalar, &p.scalar
 	case Ranges:
-		p = &mesos.Resource{Type: typeRanges, Ranges: protoRanges(r.values.ranges)}
+		m.Type, m.Ranges = typeRanges, protoRanges(r.values.ranges)
 	default:
-		p = &mesos.Resource{Type: typeSet, Set: &mesos.Value_Set{Item: slices.Clone(r.values.items)}}
+		m.Type, m.Set = typeSet, &mesos.Value_Set{Item: slices.Clone(r.values.items)}
 	}
-	p.Name = &id.name
-	p.ProviderId = id.provider
-	p.Disk = id.disk
+	m.Name = &id.name
+	m.ProviderId = id.provider
+	m.Disk = id.disk
 	if id.revocable {
-		p.Revocable = revocable
+		m.Revocable = revocable
 	}
 	if id.shared {
-		p.Shared = shared
+		m.Shared = shared
 	}
-	return p
+	return m
 }
 
 func protoRanges(rs []Range) *mesos.Value_Ranges {
@@ -435,11 +427,16 @@ func (r Resources) ProtoFor(refinement, multiRole bool) []*mesos.Resource {
 		return nil
 	}
 	out := make([]*mesos.Resource, len(r.items))
+	messages := make([]scalarMessage, len(r.items))
+	var to *mesos.Resource_AllocationInfo
 	for i := range r.items {
 		it := &r.items[i]
-		p := it.value()
+		p := it.fill(&messages[i])
 		if multiRole && it.allocated != "" {
-			p.AllocationInfo = &mesos.Resource_AllocationInfo{Role: &it.allocated}
+			if to.GetRole() != it.allocated {
+				to = &mesos.Resource_AllocationInfo{Role: &it.allocated}
+			}
+			p.AllocationInfo = to
 		}
 		if refinement || len(it.id.protos) > 1 {
 			p.Reservations = it.id.protos

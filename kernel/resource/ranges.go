@@ -32,9 +32,21 @@ func appendRange(out []Range, r Range) []Range {
 	return append(out, r)
 }
 
-// unite merges two coalesced lists.
-func unite(a, b []Range) []Range {
-	out := make([]Range, 0, max(len(a), len(b)))
+// rangeValues has room for n intervals; few, as almost always, come in one allocation.
+func rangeValues(n int) *values {
+	if n > 4 {
+		return &values{ranges: make([]Range, 0, n)}
+	}
+	v := &struct {
+		values
+		room [4]Range
+	}{}
+	v.ranges = v.room[:0]
+	return &v.values
+}
+
+// unite appends the union of two coalesced lists to out, which is empty.
+func unite(out, a, b []Range) []Range {
 	for len(a) > 0 && len(b) > 0 {
 		if a[0].Begin <= b[0].Begin {
 			out, a = appendRange(out, a[0]), a[1:]
@@ -51,12 +63,8 @@ func unite(a, b []Range) []Range {
 	return out
 }
 
-// without takes b from a; both are coalesced. If nothing of b is in a, a is returned.
-func without(a, b []Range) []Range {
-	if !overlap(a, b) {
-		return a
-	}
-	out := make([]Range, 0, len(a)+1)
+// without appends what of a is not in b to out, which is empty; both are coalesced.
+func without(out, a, b []Range) []Range {
 	for _, r := range a {
 		left := true
 		for left && len(b) > 0 && b[0].Begin <= r.End {
