@@ -153,6 +153,3 @@ func (h *Hold[E]) Next() (effect E, ok bool) {
 
 // Len is the number of effects waiting.
 func (h *Hold[E]) Len() int { return len(h.queue) - h.head }
-
-// Drop forgets every waiting effect, as a crash does.
-func (h *Hold[E]) Drop() { h.queue, h.head, h.durable = nil, 0, h.issued }
