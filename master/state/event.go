@@ -14,7 +14,9 @@ import (
 type Event interface{ event() }
 
 type (
-	TaskAdded   struct{ Task *Task }
+	TaskAdded struct{ Task *Task }
+	// TaskUpdated carries the status that changed the task; nil if no status did, but
+	// its being acknowledged (Completed) or reported.
 	TaskUpdated struct {
 		Task   *Task
 		Status *mesos.TaskStatus
@@ -35,8 +37,10 @@ type (
 	FrameworkUpdated struct{ Framework *Framework }
 	// FrameworkRemoved leaves the framework among the completed ones.
 	FrameworkRemoved struct{ Framework *Framework }
-	OfferAdded       struct{ Offer *Offer }
-	OfferRemoved     struct {
+	// FrameworkForgotten takes it off the list of completed ones, with its tasks.
+	FrameworkForgotten struct{ Framework id.Framework }
+	OfferAdded         struct{ Offer *Offer }
+	OfferRemoved       struct {
 		Offer id.Offer
 		// How it ended: "accepted", "declined", "rescinded".
 		How string
@@ -95,8 +99,9 @@ type Framework struct {
 	Unregistered time.Time
 	Suppressed   []string
 	Constraints  *schedulerpb.OfferConstraints
-	Allocated    resource.Resources
-	Offered      resource.Resources
+	// Allocated and Offered are scalars only: ports of several agents do not add up.
+	Allocated resource.Resources
+	Offered   resource.Resources
 }
 
 // Offer is an offer as published.
@@ -119,15 +124,16 @@ type Role struct {
 	Allocated  resource.Resources
 }
 
-func (TaskAdded) event()        {}
-func (TaskUpdated) event()      {}
-func (TaskRemoved) event()      {}
-func (AgentAdded) event()       {}
-func (AgentUpdated) event()     {}
-func (AgentRemoved) event()     {}
-func (FrameworkAdded) event()   {}
-func (FrameworkUpdated) event() {}
-func (FrameworkRemoved) event() {}
-func (OfferAdded) event()       {}
-func (OfferRemoved) event()     {}
-func (RolesChanged) event()     {}
+func (TaskAdded) event()          {}
+func (TaskUpdated) event()        {}
+func (TaskRemoved) event()        {}
+func (AgentAdded) event()         {}
+func (AgentUpdated) event()       {}
+func (AgentRemoved) event()       {}
+func (FrameworkAdded) event()     {}
+func (FrameworkUpdated) event()   {}
+func (FrameworkRemoved) event()   {}
+func (FrameworkForgotten) event() {}
+func (OfferAdded) event()         {}
+func (OfferRemoved) event()       {}
+func (RolesChanged) event()       {}

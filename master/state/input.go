@@ -10,6 +10,7 @@ import (
 )
 
 // Input is one thing that happened outside: a call, a frame, a timer. The set is closed.
+// Step keeps what an input points at and never changes it; nobody else may either.
 type Input interface{ input() }
 
 // Token names a request waiting at the edge; every input that has one gets exactly one
@@ -107,8 +108,9 @@ const (
 	TimerAgentLink                     // Owner: agent; grace after its link broke: rescind its offers
 	TimerAgentReturn                   // Owner: agent; not back in agent_reregister_timeout
 	TimerAgentRemoval                  // the rate limit lets the next agent be marked unreachable
-	TimerOffer                         // Owner: offer; --offer-timeout
+	TimerOffer                         // --offer-timeout of the oldest offer
 	TimerRegistryGC                    // prune unreachable and gone agents
+	TimerRecovery                      // with quotas: allocate even if agents are not back
 )
 
 // Timer is a key: setting it again replaces the deadline.

@@ -1,0 +1,3 @@
+package state
+
+func (m *Master) why(in Why) { m.answer(in.Token, 501, "") }
