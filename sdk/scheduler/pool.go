@@ -118,6 +118,8 @@ func (p *Pool) Take(want resource.Quantities) []*mesos.Resource {
 	return out
 }
 
+const maxPort = 1<<16 - 1
+
 // TakePorts cuts n ports out of the pool, the lowest free ones, and returns them with the
 // resources for a task. ok is false, and nothing is taken, if there are not as many.
 func (p *Pool) TakePorts(n int) (ports []uint64, resources []*mesos.Resource, ok bool) {
@@ -125,6 +127,9 @@ func (p *Pool) TakePorts(n int) (ports []uint64, resources []*mesos.Resource, ok
 	for _, r := range p.ranges {
 		if r.GetName() == "ports" {
 			for _, g := range r.GetRanges().GetRange() {
+				if g.GetEnd() < g.GetBegin() || g.GetEnd() > maxPort {
+					return nil, nil, false // nothing a port can be in
+				}
 				free += g.GetEnd() - g.GetBegin() + 1
 			}
 		}

@@ -138,6 +138,9 @@ func Run(ctx context.Context, cfg Config, h Handler) error {
 	if err != nil {
 		return err
 	}
+	if cfg.HTTPClient == nil {
+		defer s.client.CloseIdleConnections()
+	}
 	return s.run(ctx)
 }
 
