@@ -1,0 +1,242 @@
+// Package http is the master's HTTP API: /api/v1/scheduler for frameworks, /api/v1 for
+// operators, the few older endpoints everybody asks for, and /stoa/v1 for what Mesos has
+// no call for. Requests are read, judged by form and answered on their connection's
+// goroutine; only well-formed calls reach the loop, reads never do.
+//
+// Whatever comes in is hostile: bodies are bounded in size, time, depth and number of
+// messages, large ones share one budget, and a slow client holds up nobody but itself.
+// docs/api-errors.md lists every refusal; the tests read it.
+package http
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/frame"
+	"github.com/stoa-kernel/stoa/master/session"
+	"github.com/stoa-kernel/stoa/master/view"
+)
+
+// Limits of what one client can cost. Zero values mean the defaults named.
+type Limits struct {
+	// Body is the longest request body in bytes: 12 MiB.
+	Body int
+	// Bodies is how many bytes of bodies above 64 KiB are held at a time: 24 MiB.
+	Bodies int64
+	// BodyTimeout is for how long a body may take to arrive: 30 s.
+	BodyTimeout time.Duration
+	// WriteTimeout is for how long a client may take nothing of an answer: 10 s.
+	WriteTimeout time.Duration
+	// AnswerTimeout is for how long a call waits for the loop: 60 s.
+	AnswerTimeout time.Duration
+	// FilesTimeout is for how long an agent may take over a file: 30 s.
+	FilesTimeout time.Duration
+}
+
+func (l *Limits) defaults() {
+	set(&l.Body, 12<<20)
+	set(&l.Bodies, 24<<20)
+	set(&l.BodyTimeout, 30*time.Second)
+	set(&l.WriteTimeout, 10*time.Second)
+	set(&l.AnswerTimeout, time.Minute)
+	set(&l.FilesTimeout, 30*time.Second)
+}
+
+func set[T comparable](p *T, or T) {
+	var zero T
+	if *p == zero {
+		*p = or
+	}
+}
+
+// Status is where this process stands.
+type Status struct {
+	// Leading is true from the election on, Recovered once the registry is read.
+	Leading, Recovered bool
+	// Leader is host:port of whoever leads, "" if that is not known.
+	Leader string
+	// Elected is when this process was.
+	Elected time.Time
+	// Info is this master's.
+	Info *mesos.MasterInfo
+}
+
+// Config is what a Server needs. All fields but Limits must be set.
+type Config struct {
+	Submit session.Submit
+	// Done is closed when the loop has ended.
+	Done    <-chan struct{}
+	Streams *session.Streams
+	Links   *session.Links
+	View    *view.View
+	// Status is asked for every request, from many goroutines.
+	Status func() Status
+	// Metrics answers /metrics.
+	Metrics http.Handler
+	Log     *slog.Logger
+	Version string
+	Started time.Time
+	Limits  Limits
+}
+
+// Server is an http.Handler. The loop gives it what it answers (Answer).
+type Server struct {
+	Config
+	desk   desk
+	bodies *semaphore.Weighted
+	// decoding lets one large body at a time be decoded, so that small ones find a
+	// processor free.
+	decoding *semaphore.Weighted
+	routes   map[string]route
+	build    build
+}
+
+// route is what a path and everything below it leads to.
+type route struct {
+	serve func(w http.ResponseWriter, r *http.Request, rest string)
+	// anyone is served whether or not this process leads.
+	anyone bool
+}
+
+// New returns a server that is ready to serve.
+func New(c Config) *Server {
+	c.Limits.defaults()
+	s := &Server{Config: c, bodies: semaphore.NewWeighted(c.Limits.Bodies), decoding: semaphore.NewWeighted(1), build: readBuild(c.Version)}
+	s.desk.timeout, s.desk.done = c.Limits.AnswerTimeout, c.Done
+	s.routes = map[string]route{
+		"/api/v1":           {serve: s.operator},
+		"/api/v1/scheduler": {serve: s.scheduler},
+		"/health":           {serve: s.health, anyone: true},
+		"/version":          {serve: s.version, anyone: true},
+		"/metrics":          {serve: s.metrics, anyone: true},
+		"/redirect":         {serve: s.redirectEndpoint, anyone: true},
+		"/stoa/v1/kill":     {serve: s.kill},
+		"/stoa/v1/why":      {serve: s.why},
+		"/stoa/v1/agents":   {serve: s.agentFiles},
+		frame.Path:          {serve: s.agentLink},
+	}
+	return s
+}
+
+// ServeHTTP finds the route with the longest matching path, as Mesos does: with or
+// without /master before it, with or without more behind it (/api/v1/operator is
+// /api/v1).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	deadline := time.Now().Add(s.Limits.WriteTimeout)
+	if r.ContentLength != 0 {
+		// Holds for a body nobody reads, too.
+		_ = control.SetReadDeadline(time.Now().Add(s.Limits.BodyTimeout)) // a recorder in a test has none
+		deadline = deadline.Add(s.Limits.BodyTimeout)
+	}
+	_ = control.SetWriteDeadline(deadline)
+
+	segments := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
+	if len(segments) > 1 && segments[0] == "master" {
+		segments = segments[1:]
+	}
+	for n := len(segments); n > 0; n-- {
+		found, ok := s.routes["/"+strings.Join(segments[:n], "/")]
+		if !ok {
+			continue
+		}
+		if !found.anyone && !s.leading(w, r) {
+			return
+		}
+		found.serve(w, r, strings.Join(segments[n:], "/"))
+		return
+	}
+	fail(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Frameworks use /api/v1/scheduler, operators /api/v1.", clip(r.URL.Path)))
+}
+
+// leading answers 307 or 503 unless this process leads and has recovered.
+func (s *Server) leading(w http.ResponseWriter, r *http.Request) bool {
+	status := s.Status()
+	switch {
+	case !status.Leading:
+		s.redirect(w, status.Leader, r.URL.RequestURI())
+	case !status.Recovered:
+		fail(w, http.StatusServiceUnavailable, "Master has not finished recovery")
+	default:
+		return true
+	}
+	return false
+}
+
+// redirect points at the leader, without a scheme so that https stays https.
+func (s *Server) redirect(w http.ResponseWriter, leader, path string) {
+	if leader == "" {
+		fail(w, http.StatusServiceUnavailable, "No leader elected")
+		return
+	}
+	w.Header().Set("Location", "//"+leader+path)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+func (s *Server) redirectEndpoint(w http.ResponseWriter, r *http.Request, rest string) {
+	if rest != "" {
+		fail(w, http.StatusNotFound, "404 Not Found: /redirect has nothing below it")
+		return
+	}
+	s.redirect(w, s.Status().Leader, "")
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request, _ string) {
+	w.WriteHeader(http.StatusOK)
+}
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request, _ string) {
+	s.Metrics.ServeHTTP(w, r)
+}
+
+func (s *Server) agentLink(w http.ResponseWriter, r *http.Request, _ string) {
+	if !post(w, r) {
+		return
+	}
+	s.Links.Serve(w, r)
+}
+
+// build is what /version and GET_VERSION tell.
+type build struct {
+	version, sha, branch string
+	at                   time.Time
+}
+
+func readBuild(version string) build {
+	b := build{version: version}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, x := range info.Settings {
+			switch x.Key {
+			case "vcs.revision":
+				b.sha = x.Value
+			case "vcs.time":
+				b.at, _ = time.Parse(time.RFC3339, x.Value) // absent is as good as unreadable
+			}
+		}
+	}
+	return b
+}
+
+// ask puts a question to the loop and waits for its one answer.
+func (s *Server) ask(ctx context.Context, w http.ResponseWriter, q question) (answer, bool) {
+	a, err := s.desk.ask(ctx, s.Submit, q)
+	// The loop's time must not use up the client's.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.Limits.WriteTimeout))
+	switch {
+	case err == nil:
+		return a, true
+	case ctx.Err() != nil: // the client is gone
+		panic(http.ErrAbortHandler)
+	default:
+		fail(w, http.StatusServiceUnavailable, "The master did not answer: "+err.Error())
+		return a, false
+	}
+}

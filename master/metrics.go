@@ -1,0 +1,112 @@
+package master
+
+import (
+	"net/http"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/stoa-kernel/stoa/master/session"
+	"github.com/stoa-kernel/stoa/master/state"
+	"github.com/stoa-kernel/stoa/master/view"
+)
+
+// metrics is what /metrics shows. The loop's own are set by the loop; the rest is read
+// from the view and the sessions when somebody asks.
+type metrics struct {
+	registry *prometheus.Registry
+	steps    *prometheus.CounterVec
+	byInput  map[reflect.Type]prometheus.Counter
+	turn     prometheus.Histogram
+	allocate prometheus.Histogram
+	persist  prometheus.Histogram
+	held     prometheus.Gauge
+	offers   prometheus.Counter
+	ended    *prometheus.CounterVec
+	updates  prometheus.Counter
+}
+
+// latency goes from 10 µs to 5 s.
+var latency = []float64{1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 5}
+
+func newMetrics(v *view.View, streams *session.Streams, links *session.Links) *metrics {
+	histogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stoa_master_steps_total", Help: "Inputs the core has taken, by kind."}, []string{"input"}),
+		byInput:  make(map[reflect.Type]prometheus.Counter),
+		turn:     histogram("stoa_master_turn_seconds", "One turn of the loop: inputs, due timers, effects, publication."),
+		allocate: histogram("stoa_master_allocation_seconds", "One run of the allocator with the offers it makes."),
+		persist:  histogram("stoa_master_persist_seconds", "One commit to the registry."),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "stoa_master_held_effects", Help: "Effects that wait for a commit."}),
+		offers: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "stoa_master_offers_total", Help: "Offers made."}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stoa_master_offers_ended_total", Help: "Offers ended, by how."}, []string{"how"}),
+		updates: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "stoa_master_task_updates_total", Help: "Changes of tasks published."}),
+	}
+	gauge := func(name, help string, f func(view.Counts) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(f(v.Root().Counts())) })
+	}
+	open := func(name, help string, f func() int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(f()) })
+	}
+	cut := func(name, help string, n *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.steps, m.turn, m.allocate, m.persist, m.held, m.offers, m.ended, m.updates,
+		gauge("stoa_master_tasks", "Live tasks.", func(c view.Counts) int { return c.Tasks }),
+		gauge("stoa_master_tasks_unreachable", "Tasks on unreachable agents.", func(c view.Counts) int { return c.UnreachableTasks }),
+		gauge("stoa_master_agents", "Agents known, recovered and unreachable ones too.", func(c view.Counts) int { return c.Agents }),
+		gauge("stoa_master_frameworks", "Frameworks not removed.", func(c view.Counts) int { return c.Frameworks }),
+		gauge("stoa_master_offers", "Offers outstanding.", func(c view.Counts) int { return c.Offers }),
+		open("stoa_master_framework_streams", "Framework streams open.", streams.Len),
+		open("stoa_master_agent_links", "Agent links open.", links.Len),
+		open("stoa_master_updates_in_flight", "Status updates sent on open streams and not acknowledged there.",
+			func() int { return int(streams.Unacked.Load()) }),
+		cut("stoa_master_streams_cut_off_total", "Framework streams closed because the framework read too slowly.", &streams.CutOff),
+		cut("stoa_master_links_cut_off_total", "Agent links closed because the agent read too slowly.", &links.CutOff),
+	)
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// stepped belongs to the loop, as published does.
+func (m *metrics) stepped(in state.Input, took time.Duration) {
+	kind := reflect.TypeOf(in)
+	counter := m.byInput[kind]
+	if counter == nil {
+		counter = m.steps.WithLabelValues(kind.Name())
+		m.byInput[kind] = counter
+	}
+	counter.Inc()
+	if f, ok := in.(state.Fired); ok && f.Timer.Kind == state.TimerAllocate {
+		m.allocate.Observe(took.Seconds())
+	}
+}
+
+func (m *metrics) published(e state.Event) {
+	switch e := e.(type) {
+	case state.OfferAdded:
+		m.offers.Inc()
+	case state.OfferRemoved:
+		m.ended.WithLabelValues(e.How).Inc()
+	case state.TaskUpdated:
+		m.updates.Inc()
+	}
+}
