@@ -1141,7 +1141,11 @@ type KillRequested struct {
 	// Unix nanoseconds at which SIGKILL is due.
 	Deadline *int64 `protobuf:"varint,3,opt,name=deadline" json:"deadline,omitempty"`
 	// The reason the final status carries; unset for a plain kill.
-	Reason        *v1.TaskStatus_Reason `protobuf:"varint,4,opt,name=reason,enum=mesos.v1.TaskStatus_Reason" json:"reason,omitempty"`
+	Reason *v1.TaskStatus_Reason `protobuf:"varint,4,opt,name=reason,enum=mesos.v1.TaskStatus_Reason" json:"reason,omitempty"`
+	// Unix nanoseconds of the first request: later ones can only shorten its grace.
+	Requested *int64 `protobuf:"varint,5,opt,name=requested" json:"requested,omitempty"`
+	// For a custom executor, which is told again when it returns.
+	KillPolicy    *v1.KillPolicy `protobuf:"bytes,6,opt,name=kill_policy,json=killPolicy" json:"kill_policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1202,6 +1206,20 @@ func (x *KillRequested) GetReason() v1.TaskStatus_Reason {
 		return *x.Reason
 	}
 	return v1.TaskStatus_Reason(0)
+}
+
+func (x *KillRequested) GetRequested() int64 {
+	if x != nil && x.Requested != nil {
+		return *x.Requested
+	}
+	return 0
+}
+
+func (x *KillRequested) GetKillPolicy() *v1.KillPolicy {
+	if x != nil {
+		return x.KillPolicy
+	}
+	return nil
 }
 
 type OperationPending struct {
@@ -1392,12 +1410,15 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\x04uuid\x18\x03 \x01(\fR\x04uuid\"o\n" +
 	"\bTaskGone\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
-	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\xc5\x01\n" +
+	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\x9a\x02\n" +
 	"\rKillRequested\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
 	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12\x1a\n" +
 	"\bdeadline\x18\x03 \x01(\x03R\bdeadline\x123\n" +
-	"\x06reason\x18\x04 \x01(\x0e2\x1b.mesos.v1.TaskStatus.ReasonR\x06reason\"\xd5\x01\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x1b.mesos.v1.TaskStatus.ReasonR\x06reason\x12\x1c\n" +
+	"\trequested\x18\x05 \x01(\x03R\trequested\x125\n" +
+	"\vkill_policy\x18\x06 \x01(\v2\x14.mesos.v1.KillPolicyR\n" +
+	"killPolicy\"\xd5\x01\n" +
 	"\x10OperationPending\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12%\n" +
 	"\x0eoperation_uuid\x18\x02 \x01(\fR\roperationUuid\x121\n" +
@@ -1447,8 +1468,9 @@ var file_stoa_v1_checkpoint_proto_goTypes = []any{
 	(*v1.TaskStatus)(nil),       // 24: mesos.v1.TaskStatus
 	(*v1.TaskID)(nil),           // 25: mesos.v1.TaskID
 	(v1.TaskStatus_Reason)(0),   // 26: mesos.v1.TaskStatus.Reason
-	(*v1.OperationStatus)(nil),  // 27: mesos.v1.OperationStatus
-	(*v1.Offer_Operation)(nil),  // 28: mesos.v1.Offer.Operation
+	(*v1.KillPolicy)(nil),       // 27: mesos.v1.KillPolicy
+	(*v1.OperationStatus)(nil),  // 28: mesos.v1.OperationStatus
+	(*v1.Offer_Operation)(nil),  // 29: mesos.v1.Offer.Operation
 }
 var file_stoa_v1_checkpoint_proto_depIdxs = []int32{
 	1,  // 0: stoa.v1.LogRecord.admitted:type_name -> stoa.v1.AgentAdmitted
@@ -1487,14 +1509,15 @@ var file_stoa_v1_checkpoint_proto_depIdxs = []int32{
 	21, // 33: stoa.v1.KillRequested.framework_id:type_name -> mesos.v1.FrameworkID
 	25, // 34: stoa.v1.KillRequested.task_id:type_name -> mesos.v1.TaskID
 	26, // 35: stoa.v1.KillRequested.reason:type_name -> mesos.v1.TaskStatus.Reason
-	21, // 36: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
-	27, // 37: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
-	28, // 38: stoa.v1.OperationPending.info:type_name -> mesos.v1.Offer.Operation
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	27, // 36: stoa.v1.KillRequested.kill_policy:type_name -> mesos.v1.KillPolicy
+	21, // 37: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
+	28, // 38: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
+	29, // 39: stoa.v1.OperationPending.info:type_name -> mesos.v1.Offer.Operation
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_stoa_v1_checkpoint_proto_init() }

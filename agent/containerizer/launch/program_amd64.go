@@ -1,0 +1,6 @@
+package launch
+
+import _ "embed"
+
+//go:embed bin/init-linux-amd64
+var program string

@@ -1,0 +1,119 @@
+package http
+
+import (
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
+	"github.com/stoa-kernel/stoa/api/mesosjson"
+	"github.com/stoa-kernel/stoa/internal/codec"
+)
+
+// compressed is from what length on an answer is compressed, as in Mesos 1.11
+// (libprocess, encoder.hpp).
+const compressed = 1024
+
+// operator serves POST /api/v1.
+func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
+	if !s.ready(w, r) {
+		return
+	}
+	call := &agentpb.Call{}
+	if refused := s.call(w, r, call); refused != nil {
+		refused.write(w)
+		return
+	}
+	switch {
+	case call.Type == nil:
+		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'type' to be present")
+		return
+	case call.GetType() == agentpb.Call_LIST_FILES && call.ListFiles == nil:
+		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'list_files' to be present")
+		return
+	case call.GetType() == agentpb.Call_READ_FILE && call.ReadFile == nil:
+		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'read_file' to be present")
+		return
+	}
+	c, ok := codec.Accept(r.Header.Values("Accept"))
+	if !ok {
+		fail(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.JSON.String()+"' or '"+codec.Protobuf.String()+"'")
+		return
+	}
+	switch call.GetType() {
+	case agentpb.Call_GET_HEALTH:
+		s.write200(w, r, c, &agentpb.Response{Type: agentpb.Response_GET_HEALTH.Enum(),
+			GetHealth: &agentpb.Response_GetHealth{Healthy: proto.Bool(true)}})
+	case agentpb.Call_GET_VERSION:
+		s.write200(w, r, c, &agentpb.Response{Type: agentpb.Response_GET_VERSION.Enum(),
+			GetVersion: &agentpb.Response_GetVersion{VersionInfo: s.build.info()}})
+	case agentpb.Call_LIST_FILES, agentpb.Call_READ_FILE:
+		status, response, message := s.Files.Answer(call)
+		if status != http.StatusOK {
+			fail(w, status, message)
+			return
+		}
+		s.write200(w, r, c, response)
+	case agentpb.Call_UNKNOWN:
+		fail(w, http.StatusNotImplemented, "Received an agent call of an unknown type")
+	default:
+		fail(w, http.StatusNotImplemented, fmt.Sprintf("The agent call %v is not served by this version", call.GetType()))
+	}
+}
+
+// write200 answers with a message, compressed if the client takes that.
+func (s *Server) write200(w http.ResponseWriter, r *http.Request, c codec.Codec, m proto.Message) {
+	body, err := c.Append(nil, m)
+	if err != nil {
+		fail(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", c.String())
+	s.writeBody(w, r, body)
+}
+
+func (s *Server) writeBody(w http.ResponseWriter, r *http.Request, body []byte) {
+	if len(body) < compressed || !acceptsGzip(r) {
+		_, _ = w.Write(body) // the client may be gone
+		return
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z := gzip.NewWriter(w)
+	_, _ = z.Write(body)
+	_ = z.Close()
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, value := range r.Header.Values("Accept-Encoding") {
+		for item := range strings.SplitSeq(value, ",") {
+			name, params, _ := strings.Cut(item, ";")
+			q := strings.ReplaceAll(params, " ", "")
+			if strings.TrimSpace(name) == "gzip" && q != "q=0" && !strings.HasPrefix(q, "q=0.0") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (b build) info() *mesos.VersionInfo {
+	info := &mesos.VersionInfo{Version: &b.version}
+	if b.sha != "" {
+		info.GitSha = &b.sha
+	}
+	if !b.at.IsZero() {
+		info.BuildDate = proto.String(b.at.UTC().Format("2006-01-02 15:04:05 UTC"))
+		info.BuildTime = proto.Float64(float64(b.at.Unix()))
+	}
+	return info
+}
+
+// version serves /version, the same facts as GET_VERSION.
+func (s *Server) version(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", codec.JSON.String())
+	s.writeBody(w, r, mesosjson.Append(nil, s.build.info()))
+}
