@@ -6,6 +6,7 @@
 package allocator
 
 import (
+	"math/rand/v2"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -22,8 +23,9 @@ type Config struct {
 	Excluded []string
 	// Seed of the order in which agents are visited.
 	Seed uint64
-	// RecoveryFactor of the expected agents must be back before the first allocation
-	// when a quota is set (0.8); see Pause.
+	// Domain of the master. Agents of other regions are offered to frameworks that
+	// are region-aware only; nil knows no regions.
+	Domain *mesos.DomainInfo
 }
 
 // Agent describes an agent to the allocator.
@@ -67,74 +69,79 @@ type Refusal struct {
 }
 
 // Allocator is the value.
-type Allocator struct{ _ byte }
+type Allocator struct {
+	cfg    Config
+	rng    *rand.Rand
+	paused bool
+	names  names
+	minima minima // the default
 
-func New(cfg Config) *Allocator { panic("contract") }
+	agents     []*agent // by slot, nil where free
+	freeAgents []int32
+	byID       map[id.Agent]*agent
+	total      vec    // scalars of all agents
+	excluded   []bool // by name: does not count for fairness
+	available  vec    // unreserved, non-revocable scalars free on active agents
 
-// AddAgent adds an active agent. used are resources already allocated on it (running
-// tasks a re-registering agent reports), by framework; frameworks that are not known
-// yet are charged all the same.
-func (a *Allocator) AddAgent(agent Agent, used map[id.Framework]resource.Resources) {
-	panic("contract")
+	frameworks  map[id.Framework]*framework
+	clients     []*client // by slot, nil where free
+	freeClients []int32
+
+	roles map[string]*node
+	root  *node
+	stale bool // shares are to be computed anew
+
+	filters  int // in force
+	expiries []expiry
+
+	quotas      int     // roles with quota
+	touched     []*node // whose room or term may have changed since settle
+	surplusMark vec
+	stirred     bool   // something changed that lumpy agents must be looked at for
+	lumpy       bitset // agents with unreserved disks that cannot be split
+
+	// Clients, by slot.
+	active    bitset
+	standard  bitset // the default minimum is theirs
+	hungry    bitset // a guarantee entitles them to something
+	saturated bitset // a limit leaves them less than the default minimum
+	renewed   bitset // due on every agent
+	woken     bitset // due where quota held something back
+
+	hasRenewed, hasWoken bool
+	dirty                bitset // agents that are due
+
+	// In a cycle.
+	grants  []Grant
+	due     []*agent
+	sharers []*agent // with volumes offered
+	walking bool     // in DRF order, which must not change now
+	moved   []*client
+	some    []*client
+	mask    bitset
+	exempt  bitset
+	cut     []amount
+
+	scratch    [2]vec
+	quantities resource.Quantities
+	trace      func(id.Agent, bool) // for tests: the visits, in order
 }
 
-// UpdateAgent replaces total and attributes; filters on the agent are dropped if either
-// changed.
-func (a *Allocator) UpdateAgent(agent Agent)        { panic("contract") }
-func (a *Allocator) RemoveAgent(agent id.Agent)     { panic("contract") }
-func (a *Allocator) ActivateAgent(agent id.Agent)   { panic("contract") }
-func (a *Allocator) DeactivateAgent(agent id.Agent) { panic("contract") }
-
-// AddFramework adds an active framework; UpdateFramework replaces its description,
-// keeping its filters for roles it still has.
-func (a *Allocator) AddFramework(f Framework)         { panic("contract") }
-func (a *Allocator) UpdateFramework(f Framework)      { panic("contract") }
-func (a *Allocator) RemoveFramework(f id.Framework)   { panic("contract") }
-func (a *Allocator) ActivateFramework(f id.Framework) { panic("contract") }
-
-// DeactivateFramework stops offers and drops its filters.
-func (a *Allocator) DeactivateFramework(f id.Framework) { panic("contract") }
-
-// Suppress and Revive take the framework's roles; none means all of them. Revive also
-// drops the filters of those roles.
-func (a *Allocator) Suppress(f id.Framework, roles []string) { panic("contract") }
-func (a *Allocator) Revive(f id.Framework, roles []string)   { panic("contract") }
-
-// Recover takes back resources (carrying their allocation role) from a framework on an
-// agent.
-func (a *Allocator) Recover(now time.Duration, f id.Framework, agent id.Agent, r resource.Resources, refusal *Refusal) {
-	panic("contract")
+// New is an allocator without agents and frameworks.
+func New(cfg Config) *Allocator {
+	a := &Allocator{
+		cfg:        cfg,
+		rng:        rand.New(rand.NewPCG(cfg.Seed, 0x5ca1ab1e)),
+		names:      newNames(),
+		byID:       map[id.Agent]*agent{},
+		frameworks: map[id.Framework]*framework{},
+		roles:      map[string]*node{},
+		root:       &node{},
+	}
+	least := cfg.MinAllocatable
+	if least == nil {
+		least = []resource.Quantities{{{Name: "cpus", Value: 10}}, {{Name: "mem", Value: 32_000}}}
+	}
+	a.minima = a.names.minima(least)
+	return a
 }
-
-// Convert replaces allocated resources by what an operation made of them, in the
-// framework's allocation and in the agent's total.
-func (a *Allocator) Convert(f id.Framework, agent id.Agent, from, to resource.Resources) {
-	panic("contract")
-}
-
-// Charge accounts an allocation that exists without an offer (a task found on an agent).
-func (a *Allocator) Charge(f id.Framework, agent id.Agent, r resource.Resources) { panic("contract") }
-
-// SetQuota replaces a role's guarantee and limit; both nil removes it. SetWeight sets a
-// role's weight, 1 being the default.
-func (a *Allocator) SetQuota(role string, guarantee, limit resource.Quantities) { panic("contract") }
-func (a *Allocator) SetWeight(role string, weight float64)                      { panic("contract") }
-
-// Pause holds allocation back, Resume lets it go.
-func (a *Allocator) Pause()  { panic("contract") }
-func (a *Allocator) Resume() { panic("contract") }
-
-// Dirty reports whether Allocate has anything to look at.
-func (a *Allocator) Dirty() bool { panic("contract") }
-
-// Expire drops the filters due by now, which makes their (agent, role) dirty; next is
-// when to call it again.
-func (a *Allocator) Expire(now time.Duration) (next time.Duration, ok bool) { panic("contract") }
-
-// NextExpiry is when the earliest filter ends.
-func (a *Allocator) NextExpiry() (at time.Duration, ok bool) { panic("contract") }
-
-// Allocate offers what is free on dirty agents to the frameworks due, charging each
-// grant, in a deterministic order. With full, every agent is looked at, as the
-// simulator does to prove that nothing was forgotten.
-func (a *Allocator) Allocate(now time.Duration, full bool) []Grant { panic("contract") }
