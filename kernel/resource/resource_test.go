@@ -1,9 +1,11 @@
 package resource
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -311,6 +313,22 @@ func TestRangesAndSets(t *testing.T) {
 			t.Errorf("%s - %s is %s, want %s", c.a, c.b, got, want)
 		}
 	}
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"[1-10]", "[1-10]", true}, {"[1-10]", "[2-3,5-10]", true}, {"[1-10,20-30]", "[25-25]", true}, {"[1-10]", "[0-1]", false},
+		{"[1-10]", "[10-11]", false}, {"[1-10,20-30]", "[9-21]", false}, {"[1-10]", "[15-16]", false}, {"[20-30]", "[1-2]", false},
+		{"{a,b,c}", "{a,c}", true}, {"{a,c}", "{b}", false}, {"{a,c}", "{d}", false}, {"{b}", "{a}", false},
+	} {
+		a, b := mustParse(t, "x:"+c.a), mustParse(t, "x:"+c.b)
+		if a.Contains(b) != c.want {
+			t.Errorf("%s contains %s: %v", c.a, c.b, !c.want)
+		}
+		if equal := c.a == c.b; a.Equal(b) != equal {
+			t.Errorf("%s equals %s: %v", c.a, c.b, !equal)
+		}
+	}
 	all := mustParse(t, "ports:[1-5];ports(r):[4-9];cpus:1")
 	if got := string(AppendRanges(nil, all.RangesOf("ports"))); got != "[1-9]" {
 		t.Errorf("the ports of %v are %s", all, got)
@@ -479,7 +497,34 @@ func TestNoAliases(t *testing.T) {
 	out := bag.Proto()[0]
 	out.Name, out.Disk, out.AllocationInfo = str("x"), nil, &mesos.Resource_AllocationInfo{}
 	out.Reservations = append(out.Reservations, dynamic("q", ""))
+	for it := range bag.All() {
+		if one := mustOf(t, it.Proto()); !one.Equal(it.Bag()) {
+			t.Errorf("%v alone is written as %v", it, one)
+		}
+	}
 	if bag.String() != before || len(bag.Proto()[0].Reservations) != 1 {
 		t.Errorf("the bag was changed from outside: %v, before %s", bag, before)
 	}
+}
+
+// Bags on different goroutines share parts of the messages they give.
+func TestProtoFromManyGoroutines(t *testing.T) {
+	bag := mustOf(t, sharedVolume(withStack(scalar("disk", 1000), static("a"), dynamic("a/b", "p")), "v"),
+		withRevocable(scalar("cpus", 1000))).Allocate("a/b")
+	want, err := proto.Marshal(bag.Proto()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	for range 8 {
+		done.Go(func() {
+			for range 100 {
+				if got, err := proto.Marshal(bag.Proto()[0]); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%x, %v, want %x", got, err, want)
+					return
+				}
+			}
+		})
+	}
+	done.Wait()
 }
