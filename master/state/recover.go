@@ -9,6 +9,7 @@ import (
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
+	"github.com/stoa-kernel/stoa/master/allocator"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -18,6 +19,11 @@ func (m *Master) recover(in Recovered) {
 	m.ready = true
 	m.epoch = in.Epoch
 	m.info = schedulerInfo(in.Master)
+	m.alloc = allocator.New(allocator.Config{
+		MinAllocatable: m.cfg.MinAllocatable,
+		Seed:           m.cfg.Seed,
+		Domain:         in.Master.GetDomain(),
+	})
 	for _, q := range sorted(in.Quotas, func(q *stoapb.QuotaRecord) string { return q.GetConfig().GetRole() }) {
 		m.setQuota(q.GetConfig().GetRole(), parseQuota(q.GetConfig().GetGuarantees()), parseQuota(q.GetConfig().GetLimits()))
 	}

@@ -140,12 +140,8 @@ type quota struct{ guarantee, limit resource.Quantities }
 func New(cfg Config) *Master {
 	cfg.defaults()
 	return &Master{
-		cfg:  cfg,
-		rand: rand.New(rand.NewPCG(cfg.Seed, 0x5707a)),
-		alloc: allocator.New(allocator.Config{
-			MinAllocatable: cfg.MinAllocatable,
-			Seed:           cfg.Seed,
-		}),
+		cfg:         cfg,
+		rand:        rand.New(rand.NewPCG(cfg.Seed, 0x5707a)),
 		agents:      map[id.Agent]*agent{},
 		addresses:   map[string]*agent{},
 		links:       map[Link]*agent{},
