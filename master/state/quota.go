@@ -86,8 +86,8 @@ func (m *Master) checkQuota(c *quotapb.QuotaConfig, seen map[string]bool, force 
 	}
 	if limit := parseQuota(c.Limits); limit != nil && !force {
 		consumed := m.consumedQuota(r, false)
-		if name, over := exceeds(consumed, limit); over {
-			return fmt.Errorf("Role '%s' is already consuming '%s'; this is more than the requested limits '%s' of %s (use 'force' flag to bypass this check)", r, consumed, limit, name)
+		if exceeds(consumed, limit) {
+			return fmt.Errorf("Role '%s' is already consuming '%s'; this is more than the requested limits '%s' (use 'force' flag to bypass this check)", r, consumed, limit)
 		}
 	}
 	return nil
@@ -137,14 +137,14 @@ func (m *Master) capacity() resource.Quantities {
 	return sum
 }
 
-// exceeds names the first quantity above its limit; what has no limit is not limited.
-func exceeds(amount, limit resource.Quantities) (name string, over bool) {
+// exceeds reports whether a quantity is above its limit; what has no limit is not limited.
+func exceeds(amount, limit resource.Quantities) bool {
 	for _, q := range amount {
 		if l, ok := limit.Get(q.Name); ok && q.Value > l {
-			return q.Name, true
+			return true
 		}
 	}
-	return "", false
+	return false
 }
 
 // below reports whether r is role or under it.
@@ -180,7 +180,7 @@ func (m *Master) enforceQuota(r string, q quota) {
 	if q.limit != nil {
 		for _, a := range m.sortedAgents() {
 			for _, o := range slices.Clone(a.offers) {
-				if _, over := exceeds(have, q.limit); !over {
+				if !exceeds(have, q.limit) {
 					break
 				}
 				if below(o.role, r) {

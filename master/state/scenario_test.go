@@ -146,7 +146,7 @@ func list(s string) []string {
 }
 
 func (c *cluster) bag(s string) resource.Resources {
-	r, err := resource.Parse(strings.ReplaceAll(s, "_", " "), "*")
+	r, err := resource.Parse(s, "*")
 	if err != nil {
 		c.t.Fatalf("resources %q: %v", s, err)
 	}
@@ -194,6 +194,8 @@ func (c *cluster) do(line string) {
 		c.record(a)
 	case "restart":
 		c.start()
+	case "forget":
+		delete(c.registry[Frameworks], c.fw(a.next()).id)
 	case "agent":
 		c.doAgent(a)
 	case "rejoin":
@@ -305,6 +307,7 @@ func (c *cluster) hello(ag *fakeAgent, reg *stoapb.Register) {
 // doRejoin registers again: "rejoin a1 f1/t1=TASK_RUNNING:u1 f1/e1 boot=b2".
 func (c *cluster) doRejoin(a *args) {
 	ag := c.agent(a.next())
+	ag.mute = a.has("mute")
 	reg := proto.CloneOf(ag.register)
 	reg.Info.Id = &mesos.AgentID{Value: &ag.id}
 	if a.has("boot") {
