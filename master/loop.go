@@ -43,6 +43,8 @@ type runner struct {
 	timers  loop.Timers[state.Timer]
 	hold    loop.Hold[state.Effect]
 	effects state.Effects
+
+	issued, durable loop.Position
 }
 
 // submit is session.Submit.
@@ -81,8 +83,9 @@ func (l *runner) run(ctx context.Context, lost <-chan struct{}, first state.Inpu
 	alarm := time.NewTimer(time.Hour)
 	defer alarm.Stop()
 	l.turn(first)
+	start := l.issued
 	for {
-		if recovered != nil && l.hold.Len() == 0 {
+		if recovered != nil && l.durable >= start {
 			recovered()
 			recovered = nil
 		}
@@ -101,6 +104,7 @@ func (l *runner) run(ctx context.Context, lost <-chan struct{}, first state.Inpu
 		case in := <-l.inputs:
 			l.turn(in)
 		case p := <-durable:
+			l.durable = p
 			l.hold.Durable(p)
 			l.release()
 			l.view.Publish()
@@ -152,7 +156,8 @@ func (l *runner) step(in state.Input) {
 	for _, e := range l.effects.List {
 		switch e := e.(type) {
 		case state.Persist:
-			l.commits.add(l.hold.Persist(), e)
+			l.issued = l.hold.Persist()
+			l.commits.add(l.issued, e)
 		case state.SetTimer:
 			// Timers are the core's own business and wait for no disk.
 			l.timers.Set(e.Timer, e.At)
