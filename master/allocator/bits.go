@@ -35,14 +35,6 @@ func (b bitset) empty() bool {
 	return true
 }
 
-func (b bitset) count() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
-
 // or adds all of o.
 func (b *bitset) or(o bitset) {
 	for len(*b) < len(o) {
@@ -57,13 +49,6 @@ func (b *bitset) or(o bitset) {
 func (b bitset) remove(o bitset) {
 	for i := range b[:min(len(b), len(o))] {
 		b[i] &^= o[i]
-	}
-}
-
-// removeBoth takes out what is in o and in p.
-func (b bitset) removeBoth(o, p bitset) {
-	for i := range b[:min(len(b), len(o), len(p))] {
-		b[i] &^= o[i] & p[i]
 	}
 }
 

@@ -162,6 +162,12 @@ func (a *Allocator) serve() {
 	})
 	a.dirty.reset()
 	a.due = due
+	if len(due) > 0 && a.risen() {
+		for _, ag := range due {
+			ag.settled.remove(ag.held)
+			ag.held.reset()
+		}
+	}
 	if a.guaranteed() {
 		a.shuffle(due)
 		for _, ag := range due {

@@ -421,6 +421,7 @@ func (w *world) cycle(full bool) int {
 
 // quiet allocates until nothing is dirty, then expects a full cycle to find nothing.
 func (w *world) quiet() {
+	w.a.Expire(w.now) // as the timer does
 	for i := 0; w.a.Dirty(); i++ {
 		if n := w.cycle(false); n == 0 && w.a.Dirty() {
 			w.Fatal("dirty after a cycle that granted nothing")

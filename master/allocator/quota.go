@@ -251,34 +251,71 @@ func (a *Allocator) touch(n *node) {
 // free is taken at once, and nothing else needs a look.
 func (a *Allocator) settle() {
 	for _, n := range a.touched {
-		n.touched = false
-		more := false
-		for i, l := range n.limit {
-			left := max(0, l.value-n.consumed.at(l.name))
-			more = more || left > n.limitMark[i]
-			n.limitMark[i] = left
-		}
-		for _, g := range n.guarantee {
-			t := n.term(g.name)
-			d := t - n.termMark.at(g.name)
-			more = more || d > 0
-			n.termMark.gain(g.name, d)
-		}
-		if more {
+		if n.risen() {
 			a.woken.or(n.under)
 			a.hasWoken = true
 		}
+		n.touched = false
+		n.mark()
 	}
 	a.touched = a.touched[:0]
 	for i := range a.names.list {
 		s := a.surplus(i)
-		if i == len(a.surplusMark) {
-			a.surplusMark = append(a.surplusMark, unlimited) // nothing was held of it yet
-		}
-		if s > a.surplusMark[i] {
+		if s > a.surplusAt(i) {
 			a.woken.or(a.active)
 			a.hasWoken = true
 		}
+		if i == len(a.surplusMark) {
+			a.surplusMark = append(a.surplusMark, 0)
+		}
 		a.surplusMark[i] = s
+	}
+}
+
+// surplusAt is the surplus settle saw last; nothing was held yet of a name it never saw.
+func (a *Allocator) surplusAt(name int) int64 {
+	if name < len(a.surplusMark) {
+		return a.surplusMark[name]
+	}
+	return unlimited
+}
+
+// risen reports whether quota leaves more anywhere than when settle looked last. Then
+// what it held back on the agents that are due is asked for again at once.
+func (a *Allocator) risen() bool {
+	for _, n := range a.touched {
+		if n.risen() {
+			return true
+		}
+	}
+	for i := range a.names.list {
+		if a.surplus(i) > a.surplusAt(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// risen reports whether the node's own limit or guarantee leaves more than marked.
+func (n *node) risen() bool {
+	for i, l := range n.limit {
+		if max(0, l.value-n.consumed.at(l.name)) > n.limitMark[i] {
+			return true
+		}
+	}
+	for _, g := range n.guarantee {
+		if n.term(g.name) > n.termMark.at(g.name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) mark() {
+	for i, l := range n.limit {
+		n.limitMark[i] = max(0, l.value-n.consumed.at(l.name))
+	}
+	for _, g := range n.guarantee {
+		n.termMark.gain(g.name, n.term(g.name)-n.termMark.at(g.name))
 	}
 }

@@ -74,8 +74,6 @@ func (v *vec) sub(o vec) {
 	}
 }
 
-func (v *vec) assign(o vec) { *v = append((*v)[:0], o...) }
-
 func (v vec) equal(o vec) bool {
 	for i := range max(len(v), len(o)) {
 		if v.at(i) != o.at(i) {
@@ -83,16 +81,6 @@ func (v vec) equal(o vec) bool {
 		}
 	}
 	return true
-}
-
-// exceeds reports whether v has more than o of any name.
-func (v vec) exceeds(o vec) bool {
-	for i, x := range v {
-		if x > o.at(i) {
-			return true
-		}
-	}
-	return false
 }
 
 // amount is one entry of a sparse vector: a quota names few resources.
