@@ -71,6 +71,9 @@ func (a *Agent) containerStarted(ev container.Started) {
 		}
 	case adopted && e.framework.terminating:
 		a.destroy(e)
+	case adopted:
+		// The former agent may have died between a task's record and its resize.
+		a.resize(e)
 	}
 }
 

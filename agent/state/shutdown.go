@@ -6,6 +6,9 @@ import "time"
 // whatever its kill policy says.
 const stopBound = 10 * time.Second
 
+// stopPatience is how long the end of destroyed containers is waited for after that.
+const stopPatience = 5 * time.Second
+
 // shutdown stops the agent: at once, leaving tasks alone, or after they have been
 // killed.
 func (a *Agent) shutdown(in Shutdown) {
@@ -51,24 +54,23 @@ func (a *Agent) stopNow(e *executor) {
 	a.destroy(e)
 }
 
-// stopFired: time is over. What is destroyed already and does not report its end is
-// not waited for a second time.
+// stopFired: time is over. What does not report its end even after it was destroyed
+// is not waited for much longer.
 func (a *Agent) stopFired() {
 	if !a.stopping {
 		return
 	}
-	waited := true
-	for _, e := range ordered(a.runs) {
-		if !e.doomed {
-			waited = false
-			a.stopNow(e)
-		}
-	}
-	if waited {
+	if a.stopForced {
 		a.stop()
 		return
 	}
-	a.setTimer(TimerStop, "", stopBound)
+	a.stopForced = true
+	for _, e := range ordered(a.runs) {
+		if !e.doomed {
+			a.stopNow(e)
+		}
+	}
+	a.setTimer(TimerStop, "", stopPatience)
 }
 
 func (a *Agent) stopIfDone() {
@@ -78,6 +80,10 @@ func (a *Agent) stopIfDone() {
 }
 
 func (a *Agent) stop() {
+	if a.stopped {
+		return
+	}
+	a.stopped = true
 	a.stopTimer(TimerStop, "")
 	if a.exit != "" {
 		a.out.add(Exit{a.exit})

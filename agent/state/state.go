@@ -124,8 +124,10 @@ type Agent struct {
 	gcQueue   []*sandbox // those not being removed, by since
 	diskUsed  float64
 
-	stopping bool
-	exit     string // why the process ends once all containers are gone; "" is Stopped
+	stopping   bool
+	stopForced bool
+	stopped    bool
+	exit       string // why the process ends once all containers are gone; "" is Stopped
 }
 
 // New makes an agent that remembers nothing.

@@ -21,6 +21,7 @@ func (a *Agent) agentStatus(t *task, s mesos.TaskState, reason mesos.TaskStatus_
 func (a *Agent) executorStatus(t *task, s mesos.TaskState, message string) *mesos.TaskStatus {
 	u := a.status(t, s, message)
 	u.Source = mesos.TaskStatus_SOURCE_EXECUTOR.Enum()
+	u.ContainerStatus = a.containerStatus(t.executor)
 	return u
 }
 
