@@ -38,15 +38,20 @@ func parseSize(text string) (mib float64, err error) {
 	return v * factor, nil
 }
 
-// duration is a flag as people and Mesos write it: "90s", "5m", "1h30m", "2days", "10secs".
-type duration time.Duration
+// Duration is a flag as people and Mesos write it: "90s", "5m", "1h30m", "2days", "10secs".
+type Duration time.Duration
 
-func (d *duration) String() string { return time.Duration(*d).String() }
-func (d *duration) Type() string   { return "duration" }
-func (d *duration) Set(text string) error {
+// String implements pflag.Value.
+func (d *Duration) String() string { return time.Duration(*d).String() }
+
+// Type implements pflag.Value.
+func (d *Duration) Type() string { return "duration" }
+
+// Set implements pflag.Value.
+func (d *Duration) Set(text string) error {
 	v, err := ParseDuration(text)
 	if err == nil {
-		*d = duration(v)
+		*d = Duration(v)
 	}
 	return err
 }

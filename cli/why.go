@@ -12,7 +12,7 @@ import (
 )
 
 func killCommand(s *session) *cobra.Command {
-	var grace duration
+	var grace Duration
 	c := &cobra.Command{
 		Use:   "kill TASK|RUN…",
 		Short: "Kill tasks, or all of a run",

@@ -1,0 +1,85 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stoa-kernel/stoa/cli"
+	"github.com/stoa-kernel/stoa/run"
+)
+
+func runsCommand() *cobra.Command {
+	var l logging
+	var st storage
+	var dataDir, addr string
+	masters := []string{cli.DefaultAddr}
+	c := &cobra.Command{
+		Use:   "runs",
+		Short: "Run the framework behind `stoa run`",
+		Long: `Run the framework that keeps the commands of 'stoa run' going. It is part of 'stoa up'; a
+cluster of separate processes has one of it. Runs go on while it is away.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			log, err := l.logger()
+			if err != nil {
+				return err
+			}
+			dir, err := absolute(dataDir)
+			if err != nil {
+				return err
+			}
+			release, err := lock(dir, "runs")
+			if err != nil {
+				return err
+			}
+			defer release()
+			ctx, stop := untilSignal(c.Context())
+			defer stop()
+			open, failed, end, err := st.open(ctx, dir)
+			if err != nil {
+				return err
+			}
+			defer end()
+			s := open()
+			defer s.Close()
+			listener, err := listenLoopback("listen", addr)
+			if err != nil {
+				return err
+			}
+			url := "http://" + listener.Addr().String()
+			return watch(ctx, failed, func(ctx context.Context) error {
+				return run.Run(ctx, run.Config{
+					Masters: masters, Listener: listener, URL: url, Store: s, Log: log.With("role", "run"),
+					Ready: func() { fmt.Printf("ready  run %s\n", url) },
+				})
+			})
+		},
+	}
+	c.Flags().StringSliceVar(&masters, "master", masters, "`addresses` of the masters")
+	c.Flags().StringVar(&addr, "listen", "127.0.0.1:5052", "host:port of the API, on loopback")
+	c.Flags().StringVar(&dataDir, "data-dir", defaultDataDir()+"-runs", "`directory` of the records")
+	st.flags(c.Flags())
+	l.flags(c.Flags())
+	return c
+}
+
+// listenLoopback opens a listener for an API that nobody has to authenticate to.
+func listenLoopback(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, taken(flag, addr, fmt.Errorf("--%s %s: %w", flag, addr, err))
+	}
+	if !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		l.Close()
+		return nil, &cli.Error{
+			What: fmt.Sprintf("--%s %s is not on loopback", flag, addr),
+			Why:  "whoever reaches this port runs commands on the cluster, and nobody authenticates in this version",
+			Try:  "127.0.0.1, with an SSH tunnel from elsewhere",
+			Code: cli.ExitUsage,
+		}
+	}
+	return l, nil
+}

@@ -1,0 +1,82 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/stoa-kernel/stoa/cli"
+	"github.com/stoa-kernel/stoa/store"
+	"github.com/stoa-kernel/stoa/store/etcd"
+)
+
+// storage says where records are kept.
+type storage struct {
+	endpoints     []string
+	ca, cert, key string
+	user          string
+}
+
+func (s *storage) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&s.endpoints, "store", nil, "`endpoints` of an etcd cluster of yours; without it an etcd is embedded below the data directory")
+	f.StringVar(&s.ca, "store-ca", "", "`file` of the certificate authorities that etcd's certificate must be of")
+	f.StringVar(&s.cert, "store-cert", "", "`file` of the certificate shown to etcd")
+	f.StringVar(&s.key, "store-key", "", "`file` of that certificate's key")
+	f.StringVar(&s.user, "store-user", "", "etcd `user`; the password is read from STOA_STORE_PASSWORD")
+}
+
+// open returns a function that opens stores, and what ends it all.
+func (s *storage) open(ctx context.Context, dataDir string) (open func() store.Store, failed <-chan error, end func(), err error) {
+	if len(s.endpoints) == 0 {
+		server, err := etcd.Embed(ctx, etcd.EmbedConfig{Dir: filepath.Join(dataDir, "registry")})
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		return server.Open, server.Err(), server.Close, nil
+	}
+	t, err := s.tls()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	c, err := etcd.Dial(ctx, etcd.Config{Endpoints: s.endpoints, TLS: t, Username: s.user, Password: os.Getenv("STOA_STORE_PASSWORD")})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return func() store.Store { return c }, nil, func() {}, nil
+}
+
+func (s *storage) tls() (*tls.Config, error) {
+	if s.ca == "" && s.cert == "" && s.key == "" {
+		for _, e := range s.endpoints {
+			if strings.HasPrefix(e, "https://") {
+				return &tls.Config{MinVersion: tls.VersionTLS12}, nil
+			}
+		}
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.ca != "" {
+		pem, err := os.ReadFile(s.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--store-ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &cli.Error{What: "--store-ca " + s.ca + " has no certificate in PEM form", Code: cli.ExitUsage}
+		}
+	}
+	if s.cert != "" || s.key != "" {
+		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		if err != nil {
+			return nil, fmt.Errorf("--store-cert and --store-key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
