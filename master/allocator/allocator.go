@@ -84,12 +84,12 @@ type Allocator struct {
 	available  vec    // unreserved, non-revocable scalars free on active agents
 
 	frameworks  map[id.Framework]*framework
-	clients     []*client // by slot, nil where free
-	freeClients []int32
+	clientTable table // the clients
 
-	roles map[string]*node
-	root  *node
-	stale bool // shares are to be computed anew
+	roles     map[string]*node
+	roleTable table
+	root      *node
+	stale     bool // shares are to be computed anew
 
 	filters  int // in force
 	expiries []expiry
@@ -138,6 +138,7 @@ func New(cfg Config) *Allocator {
 		roles:      map[string]*node{},
 		root:       &node{},
 	}
+	a.root.ranked.of = &a.roleTable
 	least := cfg.MinAllocatable
 	if least == nil {
 		least = []resource.Quantities{{{Name: "cpus", Value: 10}}, {{Name: "mem", Value: 32_000}}}

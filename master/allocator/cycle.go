@@ -211,7 +211,7 @@ func (a *Allocator) visit(ag *agent, entitled bool) {
 	a.walking = true
 	if n <= few {
 		some := a.some[:0]
-		a.mask.each(func(slot int32) { some = append(some, a.clients[slot]) })
+		a.mask.each(func(slot int32) { some = append(some, a.at(slot)) })
 		slices.SortFunc(some, compareClients)
 		for _, c := range some {
 			if a.offer(ag, c, entitled); !ag.useful {

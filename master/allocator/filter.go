@@ -122,7 +122,7 @@ func (a *Allocator) dropClientFilters(c *client) {
 // dropAgentFilters removes all filters on the agent.
 func (a *Allocator) dropAgentFilters(ag *agent) {
 	for i := range ag.filters {
-		a.clients[ag.filters[i].slot].filters--
+		a.at(ag.filters[i].slot).filters--
 	}
 	a.filters -= len(ag.filters)
 	ag.filters = nil
@@ -133,7 +133,7 @@ func (a *Allocator) dropAgentFilters(ag *agent) {
 func (a *Allocator) Expire(now time.Duration) (next time.Duration, ok bool) {
 	for len(a.expiries) > 0 && a.expiries[0].at <= now {
 		e := a.popExpiry()
-		ag, c := a.agents[e.agent], a.clients[e.slot]
+		ag, c := a.agents[e.agent], a.at(e.slot)
 		if ag != nil && c != nil && a.dropFilters(ag, c, now) {
 			ag.settled.clear(c.slot)
 			ag.held.clear(c.slot)

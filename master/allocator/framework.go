@@ -7,6 +7,14 @@ import (
 	"github.com/stoa-kernel/stoa/master/allocator/constraint"
 )
 
+// at is the client in a slot, nil if there is none.
+func (a *Allocator) at(slot int32) *client {
+	if e := a.clientTable.list[slot]; e != nil {
+		return e.client
+	}
+	return nil
+}
+
 // framework is a framework, or what is left of one: its allocations outlive it.
 type framework struct {
 	Framework
@@ -20,7 +28,6 @@ type client struct {
 	entry
 	fw         *framework
 	role       *node
-	slot       int32
 	subscribed bool
 	suppressed bool
 	active     bool // gets offers
@@ -57,27 +64,20 @@ func (a *Allocator) client(fw *framework, role string) *client {
 		return c
 	}
 	n := a.role(role)
-	var slot int32
-	if l := len(a.freeClients); l > 0 {
-		slot, a.freeClients = a.freeClients[l-1], a.freeClients[:l-1]
-	} else {
-		slot = int32(len(a.clients))
-		a.clients = append(a.clients, nil)
-	}
-	c := &client{fw: fw, role: n, slot: slot, minima: &a.minima}
+	c := &client{fw: fw, role: n, minima: &a.minima}
 	c.entry = entry{name: string(fw.ID), client: c}
-	a.clients[slot] = c
+	c.slot = a.clientTable.add(&c.entry)
 	fw.clients = append(fw.clients, c)
 	n.clients++
 	for m := n; m != nil; m = m.parent {
-		m.under.set(slot)
+		m.under.set(c.slot)
 	}
 	for m := n; !m.isRoot(); m = m.parent {
 		if m.short() {
-			a.hungry.set(slot)
+			a.hungry.set(c.slot)
 		}
 	}
-	a.checkSaturated(slot)
+	a.checkSaturated(c.slot)
 	return c
 }
 
@@ -93,8 +93,7 @@ func (a *Allocator) discard(c *client) {
 	}
 	a.saturated.clear(c.slot)
 	a.hungry.clear(c.slot)
-	a.clients[c.slot] = nil
-	a.freeClients = append(a.freeClients, c.slot)
+	a.clientTable.remove(c.slot)
 	c.role.clients--
 	a.prune(c.role)
 	c.fw.clients = slices.DeleteFunc(c.fw.clients, func(o *client) bool { return o == c })

@@ -170,7 +170,7 @@ func (a *Allocator) checkLimit(n *node) {
 }
 
 func (a *Allocator) checkSaturated(slot int32) {
-	c := a.clients[slot]
+	c := a.at(slot)
 	a.saturated.clear(slot)
 	a.standard.clear(slot)
 	if c.minima != &a.minima {

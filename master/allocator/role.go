@@ -65,6 +65,8 @@ func (a *Allocator) role(path string) *node {
 	n := &node{path: path, parent: parent, weight: 1}
 	n.self = entry{name: path, node: n}
 	n.own = entry{name: path + "/.", node: n, own: true}
+	n.self.slot, n.own.slot = a.roleTable.add(&n.self), a.roleTable.add(&n.own)
+	n.ranked.of, n.fair.of = &a.roleTable, &a.clientTable
 	parent.children = append(parent.children, n)
 	a.roles[path] = n
 	for _, w := range parent.limits {
@@ -85,6 +87,8 @@ func (a *Allocator) prune(n *node) {
 			}
 		}
 		delete(a.roles, n.path)
+		a.roleTable.remove(n.self.slot)
+		a.roleTable.remove(n.own.slot)
 		n = parent
 	}
 }
@@ -120,9 +124,9 @@ func (a *Allocator) rankAll() {
 		return
 	}
 	a.stale = false
-	for _, c := range a.clients {
-		if c != nil {
-			c.entry.share, c.entry.count = a.share(c.alloc), c.chosen
+	for _, e := range a.clientTable.list {
+		if e != nil {
+			e.share, e.count = a.share(e.client.alloc), e.client.chosen
 		}
 	}
 	a.rankBelow(a.root)
@@ -171,15 +175,17 @@ func (n *node) depth() int {
 // walk visits the active clients below n that are in mask, in DRF order, until f
 // returns false. The order must not change meanwhile.
 func (n *node) walk(mask bitset, f func(*client) bool) bool {
-	for _, e := range n.ranked.list {
+	for _, i := range n.ranked.list {
+		e := n.ranked.of.list[i]
 		if !e.own {
 			if !e.node.walk(mask, f) {
 				return false
 			}
 			continue
 		}
-		for _, m := range n.fair.list {
-			if mask.has(m.client.slot) && !f(m.client) {
+		m := e.node
+		for _, slot := range m.fair.list {
+			if mask.has(slot) && !f(m.fair.of.list[slot].client) {
 				return false
 			}
 		}
