@@ -25,6 +25,12 @@ func (a *Agent) started(bootID string) {
 		a.queueSandbox(s)
 	}
 	for _, e := range ordered(a.runs) {
+		if !e.empty() {
+			// A container that a former agent had only begun to make does not count.
+			e.framework.executors[e.id] = e
+		}
+	}
+	for _, e := range ordered(a.runs) {
 		a.recoverRun(e, rebooted)
 	}
 	if a.admitted != nil && rebooted {
@@ -41,9 +47,12 @@ func (a *Agent) started(bootID string) {
 	}
 }
 
+// empty reports whether nothing more is to be learned of the container.
+func (e *executor) empty() bool { return len(e.tasks) == 0 && (e.command || !e.recorded) }
+
 func (a *Agent) recoverRun(e *executor, rebooted bool) {
 	switch {
-	case e.command && len(e.tasks) == 0, !e.recorded && len(e.tasks) == 0:
+	case e.empty():
 		// Its end is known; only what is left has to go.
 		e.stage = ended
 		a.destroy(e)

@@ -80,6 +80,7 @@ func (a *Agent) relaunch(e *executor) {
 	e.pid, e.startTime, e.taskPid, e.doomed = 0, 0, 0, false
 	e.seq = a.nextSeq()
 	a.runs[e.container], e.framework.runs[e.container] = e, e
+	e.framework.executors[e.id] = e
 	a.launch(e)
 }
 
