@@ -11,8 +11,9 @@ import (
 )
 
 // agent is one machine: what it has, who has it, what is free.
+//
+// Agents are visited in random order, so what a visit reads is kept close together.
 type agent struct {
-	Agent
 	slot   int32
 	active bool
 
@@ -45,6 +46,11 @@ type agent struct {
 
 	filters []filter           // by client slot
 	shared  resource.Resources // volumes offered in this cycle
+
+	plainRoom [wellKnown]int64
+	allocRoom [1]alloc
+
+	Agent
 }
 
 type alloc struct {
@@ -81,6 +87,7 @@ func (a *Allocator) AddAgent(desc Agent, used map[id.Framework]resource.Resource
 		a.agents = append(a.agents, ag)
 	}
 	a.byID[desc.ID] = ag
+	ag.plain, ag.allocs = ag.plainRoom[:0], ag.allocRoom[:0]
 	a.setTotal(ag, desc.Total)
 	ag.remote = a.remote(desc.Domain)
 	frameworks := make([]id.Framework, 0, len(used))

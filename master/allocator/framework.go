@@ -114,7 +114,7 @@ func (a *Allocator) activate(c *client) {
 		a.active.set(c.slot)
 		a.renew(c)
 		r.fair.insert(&c.entry)
-		if len(r.fair.list) == 1 {
+		if r.fair.n == 1 {
 			r.ranked.insert(&r.own)
 		}
 		for n := r; !n.isRoot(); n = n.parent {
@@ -126,7 +126,7 @@ func (a *Allocator) activate(c *client) {
 	}
 	a.active.clear(c.slot)
 	r.fair.remove(&c.entry)
-	if len(r.fair.list) == 0 {
+	if r.fair.n == 0 {
 		r.ranked.remove(&r.own)
 	}
 	for n := r; !n.isRoot(); n = n.parent {

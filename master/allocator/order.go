@@ -55,19 +55,26 @@ func (t *table) remove(i int32) {
 	t.free = append(t.free, i)
 }
 
-// order is a sorted list of contenders. A grant moves one of them: a binary search
-// and a short move of numbers, never a sort. Members are the ones that may get
-// something; a suppressed framework costs nothing.
+// order is a sorted list of contenders, in blocks of bounded length. A grant moves one
+// of them: two binary searches and two short moves of numbers, never a sort. Members
+// are the ones that may get something; a suppressed framework costs nothing.
 type order struct {
-	list []int32
-	of   *table
+	blocks [][]int32 // none is empty
+	n      int
+	of     *table
 }
+
+// maxBlock keeps a block within a few cache lines' worth of moving.
+const maxBlock = 256
+
+// less reports whether the entry with that number is before e.
+func (t *table) less(i int32, e *entry) bool { return t.list[i].compare(e) < 0 }
 
 // find is the place of e, or where it belongs, in a sorted list.
 func (t *table) find(list []int32, e *entry) int {
 	from, to := 0, len(list)
 	for from < to {
-		if mid := int(uint(from+to) >> 1); t.list[list[mid]].compare(e) < 0 {
+		if mid := int(uint(from+to) >> 1); t.less(list[mid], e) {
 			from = mid + 1
 		} else {
 			to = mid
@@ -76,21 +83,59 @@ func (t *table) find(list []int32, e *entry) int {
 	return from
 }
 
-// place is where e is, -1 if it is not a member.
-func (o *order) place(e *entry) int {
-	if i := o.of.find(o.list, e); i < len(o.list) && o.list[i] == e.slot {
-		return i
+// block is the block that e is in or belongs in; there is at least one.
+func (o *order) block(e *entry) int {
+	from, to := 0, len(o.blocks)-1
+	for from < to {
+		mid := int(uint(from+to) >> 1)
+		if b := o.blocks[mid]; o.of.less(b[len(b)-1], e) {
+			from = mid + 1
+		} else {
+			to = mid
+		}
 	}
-	return -1
+	return from
+}
+
+// place is where e is; ok is false if it is not a member.
+func (o *order) place(e *entry) (b, i int, ok bool) {
+	if o.n == 0 {
+		return 0, 0, false
+	}
+	b = o.block(e)
+	i = o.of.find(o.blocks[b], e)
+	return b, i, i < len(o.blocks[b]) && o.blocks[b][i] == e.slot
 }
 
 func (o *order) insert(e *entry) {
-	o.list = slices.Insert(o.list, o.of.find(o.list, e), e.slot)
+	o.n++
+	if len(o.blocks) == 0 {
+		o.blocks = append(o.blocks, []int32{e.slot})
+		return
+	}
+	b := o.block(e)
+	list := o.blocks[b]
+	list = slices.Insert(list, o.of.find(list, e), e.slot)
+	o.blocks[b] = list
+	if len(list) > maxBlock {
+		half := slices.Clone(list[maxBlock/2:])
+		o.blocks[b] = list[:maxBlock/2]
+		o.blocks = slices.Insert(o.blocks, b+1, half)
+	}
 }
 
 func (o *order) remove(e *entry) {
-	i := o.place(e)
-	o.list = slices.Delete(o.list, i, i+1)
+	if b, i, ok := o.place(e); ok {
+		o.cut(b, i)
+	}
+}
+
+func (o *order) cut(b, i int) {
+	o.n--
+	o.blocks[b] = slices.Delete(o.blocks[b], i, i+1)
+	if len(o.blocks[b]) == 0 {
+		o.blocks = slices.Delete(o.blocks, b, b+1)
+	}
 }
 
 // move gives e another key. An entry that is not a member only changes.
@@ -98,28 +143,25 @@ func (o *order) move(e *entry, share float64, count uint64) {
 	if e.share == share && e.count == count {
 		return
 	}
-	at := o.place(e)
+	b, i, ok := o.place(e)
 	e.share, e.count = share, count
-	if at < 0 {
+	if !ok || o.n == 1 {
 		return
 	}
-	// Only the stretch between the two places moves.
-	switch t := o.of; {
-	case at+1 < len(o.list) && t.list[o.list[at+1]].compare(e) < 0:
-		n := t.find(o.list[at+1:], e)
-		copy(o.list[at:], o.list[at+1:at+1+n])
-		o.list[at+n] = e.slot
-	case at > 0 && t.list[o.list[at-1]].compare(e) > 0:
-		to := t.find(o.list[:at], e)
-		copy(o.list[to+1:at+1], o.list[to:at])
-		o.list[to] = e.slot
-	}
+	o.cut(b, i)
+	o.insert(e)
 }
 
 // sort restores the order after many keys were changed in place.
 func (o *order) sort() {
-	less := func(x, y int32) int { return o.of.list[x].compare(o.of.list[y]) }
-	if !slices.IsSortedFunc(o.list, less) {
-		slices.SortFunc(o.list, less)
+	compare := func(x, y int32) int { return o.of.list[x].compare(o.of.list[y]) }
+	all := slices.Concat(o.blocks...)
+	if slices.IsSortedFunc(all, compare) {
+		return
+	}
+	slices.SortFunc(all, compare)
+	o.blocks = o.blocks[:0]
+	for part := range slices.Chunk(all, maxBlock/2) {
+		o.blocks = append(o.blocks, slices.Clone(part))
 	}
 }

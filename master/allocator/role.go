@@ -175,17 +175,21 @@ func (n *node) depth() int {
 // walk visits the active clients below n that are in mask, in DRF order, until f
 // returns false. The order must not change meanwhile.
 func (n *node) walk(mask bitset, f func(*client) bool) bool {
-	for _, i := range n.ranked.list {
-		e := n.ranked.of.list[i]
-		if !e.own {
-			if !e.node.walk(mask, f) {
+	for _, block := range n.ranked.blocks {
+		for _, i := range block {
+			e := n.ranked.of.list[i]
+			if e.own && !e.node.walkOwn(mask, f) || !e.own && !e.node.walk(mask, f) {
 				return false
 			}
-			continue
 		}
-		m := e.node
-		for _, slot := range m.fair.list {
-			if mask.has(slot) && !f(m.fair.of.list[slot].client) {
+	}
+	return true
+}
+
+func (n *node) walkOwn(mask bitset, f func(*client) bool) bool {
+	for _, block := range n.fair.blocks {
+		for _, slot := range block {
+			if mask.has(slot) && !f(n.fair.of.list[slot].client) {
 				return false
 			}
 		}
