@@ -164,6 +164,7 @@ func (c *Client) once(ctx context.Context, master string, up func()) error {
 	c.mu.Unlock()
 	up()
 	c.Up.Store(true)
+	c.Log.Info("connected to the master", "master", nc.RemoteAddr().String())
 
 	var writer sync.WaitGroup
 	writer.Go(func() { c.write(cn) })
