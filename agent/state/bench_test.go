@@ -4,7 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"testing"
+
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -15,11 +15,12 @@ import (
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
 )
 
 // bench holds one agent, its log and its timers, without anything around them.
 type bench struct {
-	t      testing.TB
+	t      rapid.TB
 	cfg    Config
 	agent  *Agent
 	log    []*stoapb.LogRecord
@@ -51,7 +52,7 @@ func testConfig() Config {
 	}
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t rapid.TB) *bench {
 	b := &bench{t: t, cfg: testConfig(), wall: time.Unix(1_700_000_000, 0)}
 	b.agent = New(b.cfg)
 	return b

@@ -142,6 +142,7 @@ func (a *Agent) destroyed(cid id.Container) {
 			a.exited(e, container.Exit{})
 		}
 	}
+	e.gone = true
 	f := e.framework
 	delete(a.runs, cid)
 	delete(f.runs, cid)

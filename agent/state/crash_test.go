@@ -31,6 +31,7 @@ type world struct {
 	overlap int
 	done    int // effects so far
 	boot    int
+	after   func() // runs after each input
 	link    Link
 	stream  Stream
 
@@ -105,6 +106,9 @@ func (w *world) event(e container.Event) { w.send(Container{e}) }
 func (w *world) input(in Input) {
 	w.out.Reset()
 	w.agent.Step(w.now(), in, &w.out)
+	if w.after != nil {
+		w.after()
+	}
 	for _, x := range append([]Effect(nil), w.out.List...) {
 		if w.cut == w.done {
 			w.cut = -1

@@ -66,6 +66,7 @@ type executor struct {
 	startTime uint64
 	taskPid   int
 	doomed    bool // Destroy was sent
+	gone      bool // Destroyed came
 
 	tasks map[id.Task]*task // not terminal
 

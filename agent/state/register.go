@@ -108,8 +108,12 @@ func (a *Agent) report(t *task) *stoapb.TaskReport {
 	if e := t.info.GetExecutor(); e != nil {
 		m.ExecutorId = e.ExecutorId
 	}
-	if t.executor != nil && t.executor.user != "" {
-		m.User = proto.String(t.executor.user)
+	command := t.info.GetCommand()
+	if command == nil {
+		command = t.info.GetExecutor().GetCommand()
+	}
+	if u := a.runUser(t.framework, command); u != "" {
+		m.User = proto.String(u)
 	}
 	if t.latest != nil {
 		m.Statuses = []*mesos.TaskStatus{t.latest}

@@ -160,6 +160,7 @@ func (a *Agent) replayForked(m *stoapb.ContainerForked) {
 func (a *Agent) replayContainerGone(m *stoapb.ContainerGone) {
 	cid := id.Container(m.GetContainerId())
 	if e := a.runs[cid]; e != nil {
+		e.gone = true
 		delete(a.runs, cid)
 		delete(e.framework.runs, cid)
 		if e.framework.executors[e.id] == e {

@@ -107,7 +107,7 @@ func (e *executor) forkedRecord() *stoapb.LogRecord {
 
 func (t *task) record() *stoapb.LogRecord {
 	r := &stoapb.TaskLaunch{FrameworkId: frameworkID(t.framework.id), Info: t.info}
-	if t.executor != nil {
+	if t.executor != nil && !t.executor.gone {
 		r.ContainerId = proto.String(string(t.executor.container))
 	}
 	return &stoapb.LogRecord{Body: &stoapb.LogRecord_Task{Task: r}}

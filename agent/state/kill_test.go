@@ -1,0 +1,139 @@
+package state
+
+import (
+	"strings"
+	"testing"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+)
+
+// TestKill has a row for each stage a task can be killed in (mesos.md 6.4 and 6.8,
+// src/slave/slave.cpp and src/launcher/executor.cpp). A row's script ends in the
+// effects that its last command must have, timers of retries left out.
+func TestKill(t *testing.T) {
+	const (
+		up      = "start boot1\nlink 1\nregistered\n"
+		launch  = up + "run t\n"
+		going   = launch + "forked c1 10\n"
+		running = going + "started c1 11\n"
+		custom  = up + "run t executor=e\nforked c1 10\nstarted c1 11\n"
+	)
+	tests := []struct{ name, script, want string }{
+		{"waiting behind an operation",
+			up + "operation RESERVE disk=500 uuid=o1\noperation CREATE volume=v uuid=o2\nrun t\nkill t",
+			`log framework f
+log update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" on disk
+master(1) update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" latest KILLED
+log task t in -`},
+		{"waiting behind an operation, never launched after it",
+			up + "operation RESERVE disk=500 uuid=o1\noperation CREATE volume=v uuid=o2\nrun t\nkill t\nkill t\nrun t\napplied o2",
+			`log resources cpus:8; mem:8192; disk:9740; disk(reservations: [(DYNAMIC,dev,p)]):400; disk(reservations: [(DYNAMIC,dev,p)])[v:data]:100; ports:[31000-32000] on disk
+master(1) operation OPERATION_FINISHED -`},
+		{"fetching", launch + "fetching c1\nkill t", "log kill t\ndestroy c1"},
+		{"fetching, canceled", launch + "kill t\nfailed c1 canceled",
+			`log update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" on disk
+master(1) update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" latest KILLED`},
+		{"before go: no go follows", launch + "kill t\nforked c1 10", ""},
+		{"go sent, not started: the signal waits for the process", going + "kill t", "log kill t\ntimer kill c1 at 3s"},
+		{"go sent, then started", going + "kill t\nstarted c1 11",
+			`log forked c1 boot=boot1 pid=10 start=77 task=11
+log update t RUNNING u1 by executor in c1 pid 11 on disk
+master(1) update t RUNNING u1 by executor in c1 pid 11 latest RUNNING
+signal c1 15
+timer kill c1 at 3s`},
+		{"go sent, never started", going + "kill t\nadvance 3s", "destroy c1"},
+		{"go sent, ended by itself before any signal", going + "kill t\nexited c1 wait=0",
+			`log update t FINISHED u1 by executor "Command exited with status 0" in c1 pid 10 on disk
+master(1) update t FINISHED u1 by executor "Command exited with status 0" in c1 pid 10 latest FINISHED
+destroy c1`},
+		{"running", running + "kill t", "log kill t\nsignal c1 15\ntimer kill c1 at 3s"},
+		{"running, TASK_KILLING_STATE", "framework f killing\n" + running + "kill t",
+			"log kill t\nlog update t KILLING u2 by executor in c1 pid 11 on disk\nsignal c1 15\ntimer kill c1 at 3s"},
+		{"running, it obeys with exit 0", running + "ack t u1\nkill t\nexited c1 wait=0",
+			`log update t KILLED u2 by executor "Command exited with status 0" in c1 pid 11 on disk
+master(1) update t KILLED u2 by executor "Command exited with status 0" in c1 pid 11 latest KILLED
+destroy c1`},
+		{"running, it does not obey", running + "kill t\nadvance 3s", "destroy c1"},
+		{"the task's grace", up + "run t grace=7s\nforked c1 10\nstarted c1 11\nkill t", "log kill t\nsignal c1 15\ntimer kill c1 at 7s"},
+		{"the call's grace wins", up + "run t grace=7s\nforked c1 10\nstarted c1 11\nkill t grace=9s", "log kill t\nsignal c1 15\ntimer kill c1 at 9s"},
+		{"no grace", running + "kill t grace=0s", "log kill t\nsignal c1 15\ndestroy c1"},
+		{"twice, shorter", running + "kill t grace=20s\nadvance 2s\nkill t grace=5s", "log kill t\ntimer kill c1 at 5s"},
+		{"twice, shorter than what has passed", running + "kill t grace=20s\nadvance 6s\nkill t grace=5s", "log kill t\ndestroy c1"},
+		{"twice, longer", running + "kill t grace=5s\nkill t grace=20s", ""},
+		{"twice, the same", running + "kill t grace=5s\nadvance 1s\nkill t grace=5s", ""},
+		{"after its end", running + "exited c1 wait=0\nkill t", ""},
+		{"after its end was acknowledged", running + "exited c1 wait=0\nack t u1\nack t u2\nkill t",
+			`log update t LOST u3 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" on disk
+master(1) update t LOST u3 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" latest LOST`},
+		{"unknown, partition aware", "framework f aware\n" + launch + "kill x",
+			`log update x DROPPED u1 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" on disk
+master(1) update x DROPPED u1 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" latest DROPPED`},
+		{"unknown, again", launch + "kill x\nkill x", ""},
+		{"unknown framework", up + "kill x",
+			`log update x LOST u1 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" on disk
+master(1) update x LOST u1 by agent REASON_EXECUTOR_TERMINATED "Cannot find executor" latest LOST`},
+		{"of an older epoch", running + "kill t epoch=0", ""},
+		{"before max_completion_time", up + "run t max=10s\nforked c1 10\nstarted c1 11\nkill t grace=20s\nadvance 9999ms", ""},
+		{"at max_completion_time, exit", up + "run t max=10s\nforked c1 10\nstarted c1 11\nack t u1\nadvance 10s\nexited c1 wait=9",
+			`log update t FAILED u2 by executor REASON_MAX_COMPLETION_TIME_REACHED "Command terminated with signal Killed" in c1 pid 11 on disk
+master(1) update t FAILED u2 by executor REASON_MAX_COMPLETION_TIME_REACHED "Command terminated with signal Killed" in c1 pid 11 latest FAILED`},
+		{"during adoption", running + "ack t u1\nrestart\nstart boot1\nlink 2\nregistered\nkill t", "log kill t\ntimer kill c1 at 3s"},
+		{"during adoption, it lives", running + "ack t u1\nrestart\nstart boot1\nlink 2\nregistered\nkill t\nstarted c1 11", "signal c1 15\ntimer kill c1 at 3s"},
+		{"during adoption, it had ended before", running + "ack t u1\nrestart\nstart boot1\nlink 2\nregistered\nkill t\nexited c1 wait=0",
+			`log update t FINISHED u2 by executor "Command exited with status 0" in c1 pid 11 on disk
+master(2) update t FINISHED u2 by executor "Command exited with status 0" in c1 pid 11 latest FINISHED
+destroy c1`},
+		{"during adoption, no answer", running + "ack t u1\nrestart\nstart boot1\nlink 2\nregistered\nkill t\nadvance 3s", "destroy c1"},
+		{"before a restart", running + "ack t u1\nkill t grace=10s\nadvance 4s\nrestart\nstart boot1",
+			"adopt c1 boot=boot1 pid=10 start=77 task=11\ntimer kill c1 at 10s"},
+		{"before a restart, its end is a kill", running + "ack t u1\nkill t\nrestart\nstart boot1\nexited c1 wait=15",
+			`log update t KILLED u2 by executor "Command terminated with signal Terminated" in c1 pid 11 on disk
+destroy c1`},
+		{"before a restart, over time", running + "ack t u1\nkill t grace=1s\nrestart\nadvance 5s\nstart boot1",
+			"adopt c1 boot=boot1 pid=10 start=77 task=11\ndestroy c1"},
+		{"fetching, then a restart: never launched again", launch + "kill t\nrestart\nstart boot1",
+			`log update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" on disk
+destroy c1`},
+		{"before go, then a restart: never launched again", going + "kill t\nrestart\nstart boot1\nfailed c1 canceled",
+			`log update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" in c1 pid 10 on disk
+destroy c1`},
+		{"custom, queued", custom + "kill t",
+			`log update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" in c1 pid 11 on disk
+resize c1 {CPUs:0.5 CPUQuota:0 MemorySoft:33554432 MemoryHard:33554432 Pids:1000}
+master(1) update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed before delivery to the executor" in c1 pid 11 latest KILLED`},
+		{"custom, delivered", custom + "subscribe e 1\nkill t grace=4s", "log kill t\nexecutor(1) KILL t grace 4s"},
+		{"custom, while it is away", custom + "subscribe e 1\nexecutor-gone 1\nkill t", "log kill t"},
+		{"custom, told at its return", custom + "subscribe e 1\nexecutor-gone 1\nkill t\nsubscribe e 2 tasks=t",
+			"answer 200\nexecutor(2) SUBSCRIBED e in c1 of A0\nexecutor(2) KILL t"},
+		{"custom, told at its return after a restart", custom + "subscribe e 1\nupdate e t RUNNING 1\nkill t grace=4s\nrestart\nstart boot1\nsubscribe e 1",
+			"answer 200\nexecutor(1) SUBSCRIBED e in c1 of A0\nexecutor(1) KILL t grace 4s"},
+		{"custom, executor shutting down", custom + "subscribe e 1\nshutdown-executor e\nkill t", ""},
+		{"SHUTDOWN of a command task's executor", running + "shutdown-executor t", "log kill t\nsignal c1 15\ntimer kill c1 at 3s"},
+		{"of a framework that is going", running + "shutdown-framework\nkill t", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := last(t, tt.script); got != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+// last plays a script and prints the effects of its last line, without the timers of
+// retries.
+func last(t *testing.T, script string) string {
+	s := &scenario{bench: newBench(t), infos: map[string]*mesos.FrameworkInfo{"f": frameworkInfo("f")}}
+	var effects []Effect
+	var lines []string
+	for line := range strings.Lines(script) {
+		effects, lines = s.do(line), nil
+		for _, x := range effects {
+			text := s.names.show(x)
+			if _, stop := x.(StopTimer); !stop && !hasAnyPrefix(text, "timer retry", "timer ping", "timer gc", "timer reregistration", "timer heartbeat") {
+				lines = append(lines, text)
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
+}
