@@ -274,7 +274,7 @@ func (d *decoder) fromNumber(f *fieldInfo, number []byte) (protoreflect.Value, *
 	var none protoreflect.Value
 	text := string(number)
 	outOfRange := func() (protoreflect.Value, *Error) {
-		return none, d.fail(quoteClip(text) + " does not fit into " + f.kind.String())
+		return none, d.fail(quoteClip(string(number)) + " does not fit into " + f.kind.String())
 	}
 	switch f.kind {
 	case protoreflect.DoubleKind:
