@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -18,10 +17,17 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// failer is what *testing.T and *rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // cluster is a master with everything around it played by the test: timers, the
 // registry, agents that answer pings, schedulers. Time is virtual.
 type cluster struct {
-	t      testing.TB
+	t      failer
 	cfg    Config
 	m      *Master
 	now    time.Duration
@@ -63,7 +69,7 @@ type fakeFramework struct {
 	info   *mesos.FrameworkInfo
 }
 
-func newCluster(t testing.TB, cfg Config) *cluster {
+func newCluster(t failer, cfg Config) *cluster {
 	c := &cluster{
 		t: t, cfg: cfg, check: true, now: time.Hour,
 		registry: map[Table]map[string]proto.Message{Agents: {}, Frameworks: {}, Quotas: {}, Weights: {}},
@@ -464,7 +470,7 @@ func uuid(name string) []byte {
 func uuidName(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
 // invariants are what must hold after every Step.
-func invariants(t testing.TB, m *Master) {
+func invariants(t failer, m *Master) {
 	t.Helper()
 	if !m.ready {
 		return

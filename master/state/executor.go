@@ -9,6 +9,7 @@ import (
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
+	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -20,6 +21,9 @@ type executor struct {
 	agent     *agent
 	info      *mesos.ExecutorInfo
 	resources resource.Resources
+	// doubt: it exited while tasks were on their way to it. The agent starts it again
+	// for them, or they died with it; until one of them tells, it stays charged.
+	doubt bool
 }
 
 // executorKey names an executor on an agent, executorAt one of a framework.
@@ -99,9 +103,37 @@ func (m *Master) executorExited(a *agent, x *stoapb.ExecutorExited) {
 		return
 	}
 	if e := a.executors[executorKey{f.id, id.Executor(x.GetExecutorId().GetValue())}]; e != nil {
-		m.removeExecutor(e)
+		e.doubt = a.expects(e, func(t *task) bool { return !t.seen })
+		if !e.doubt {
+			m.removeExecutor(e)
+		}
 	}
 	m.failure(f, a.protoID, x.ExecutorId, x.Status)
+}
+
+// expects reports whether a task of the executor that is not over satisfies is.
+func (a *agent) expects(e *executor, is func(*task) bool) bool {
+	for _, t := range a.tasks {
+		if t.executor == e.id && t.fw == e.fw && !lifecycle.Terminal(t.state) && is(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolveDoubt is called when a task's state is known anew.
+func (m *Master) resolveDoubt(t *task) {
+	if t.executor == "" {
+		return
+	}
+	e := t.agent.executors[executorKey{t.fw.id, t.executor}]
+	switch {
+	case e == nil || !e.doubt:
+	case !lifecycle.Terminal(t.state):
+		e.doubt = false
+	case !t.agent.expects(e, func(*task) bool { return true }):
+		m.removeExecutor(e)
+	}
 }
 
 // executorMessage forwards MESSAGE to the scheduler, best effort.

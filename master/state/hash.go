@@ -51,6 +51,12 @@ func (d *digest) msg(m proto.Message) {
 	d.str(string(b))
 }
 
+func hashOf(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return h.Sum64()
+}
+
 // Hash is of all that Step can observe; equal states have equal hashes. It walks
 // everything: for tests and the simulator.
 func (m *Master) Hash() uint64 {

@@ -64,8 +64,10 @@ func (m *Master) operate(acc *acceptance, given *mesos.Offer_Operation) error {
 	}
 	switch op.GetType() {
 	case mesos.Offer_Operation_CREATE:
-		if err := a.total.PersistentVolumes().Add(bag.Unallocate()).UniqueVolumes(); err != nil {
-			return err
+		for x := range bag.All() {
+			if a.hasVolume(x.Role(), x.VolumeID()) {
+				return fmt.Errorf("persistence id '%s' is already used by another volume of role '%s' on the agent", x.VolumeID(), x.Role())
+			}
 		}
 	case mesos.Offer_Operation_DESTROY:
 		if err := m.beforeDestroy(acc, bag); err != nil {
@@ -90,6 +92,16 @@ func (m *Master) operate(acc *acceptance, given *mesos.Offer_Operation) error {
 	m.addOperation(o)
 	m.applyOperation(o)
 	return nil
+}
+
+// hasVolume reports whether the agent has a volume of the role under an id.
+func (a *agent) hasVolume(role, volume string) bool {
+	for x := range a.total.All() {
+		if x.VolumeID() == volume && x.Role() == role {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Master) addOperation(o *operation) {

@@ -329,7 +329,12 @@ func (m *Master) takeOperations(a *agent, list []*mesos.Operation) {
 		}
 		uuid := id.UUID(r.Uuid.Value)
 		here[uuid] = true
-		if m.operations[uuid] != nil {
+		if known := m.operations[uuid]; known != nil {
+			// The total it reports has what the operation did, or did not do: it is not
+			// to be laid over it again. The framework is told by the agent's update.
+			if known.agent == a && known.pending() {
+				known.status = r.LatestStatus
+			}
 			continue
 		}
 		o := &operation{

@@ -140,8 +140,9 @@ type quota struct{ guarantee, limit resource.Quantities }
 func New(cfg Config) *Master {
 	cfg.defaults()
 	return &Master{
-		cfg:         cfg,
-		rand:        rand.New(rand.NewPCG(cfg.Seed, 0x5707a)),
+		cfg: cfg,
+		// With the id, so that two masters of one seed make different operation uuids.
+		rand:        rand.New(rand.NewPCG(cfg.Seed, hashOf(cfg.MasterID))),
 		agents:      map[id.Agent]*agent{},
 		addresses:   map[string]*agent{},
 		links:       map[Link]*agent{},

@@ -40,6 +40,7 @@ func (m *Master) statusUpdate(a *agent, u *stoapb.Update) {
 		latest = u.GetLatestState()
 	}
 	m.advance(t, latest)
+	m.resolveDoubt(t)
 	if !retry {
 		t.record(s)
 		m.publish(TaskUpdated{t.snapshot(), s})

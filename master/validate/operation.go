@@ -117,7 +117,7 @@ func unreserve(op *mesos.Offer_Operation_Unreserve, r resource.Resources) error 
 }
 
 func create(op *mesos.Offer_Operation_Create, r resource.Resources, info *mesos.FrameworkInfo) error {
-	if err := first(some(r), provider(op.Volumes), r.Validate(), oneRole(r)); err != nil {
+	if err := first(some(r), provider(op.Volumes), r.Validate(), persistentVolumes(r), oneRole(r)); err != nil {
 		return wrap("CREATE of invalid volumes", err)
 	}
 	for x := range r.All() {
@@ -132,7 +132,7 @@ func create(op *mesos.Offer_Operation_Create, r resource.Resources, info *mesos.
 }
 
 func destroy(op *mesos.Offer_Operation_Destroy, r resource.Resources) error {
-	return wrap("DESTROY of invalid volumes", first(some(r), provider(op.Volumes), r.Validate()))
+	return wrap("DESTROY of invalid volumes", first(some(r), provider(op.Volumes), r.Validate(), persistentVolumes(r)))
 }
 
 func some(r resource.Resources) error {

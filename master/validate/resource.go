@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"errors"
 	"fmt"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -32,6 +33,21 @@ func oneRole(r resource.Resources) error {
 			return fmt.Errorf("resources are allocated to several roles ('%s' and '%s'); only one is allowed", role, x.AllocatedTo())
 		}
 		role, any = x.AllocatedTo(), true
+	}
+	return nil
+}
+
+// persistentVolumes checks that every resource is a writable persistent volume.
+func persistentVolumes(r resource.Resources) error {
+	for x := range r.All() {
+		switch {
+		case x.Disk() == nil:
+			return fmt.Errorf("'%s' has no DiskInfo", x.Name())
+		case x.VolumeID() == "":
+			return errors.New("'disk.persistence' is not set")
+		case x.Disk().GetVolume().GetMode() == mesos.Volume_RO:
+			return errors.New("a read-only persistent volume is not supported")
+		}
 	}
 	return nil
 }
