@@ -181,10 +181,10 @@ func assemble(c Config, began time.Time) *master {
 	})
 	m.web = &nethttp.Server{
 		Handler:           l.server,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: c.Limits.WithDefaults().HeaderTimeout,
 		IdleTimeout:       30 * time.Minute, // a framework's second connection may be quiet for long
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
 	}
 	return m
 }

@@ -18,8 +18,6 @@ import (
 const (
 	// small is the length up to which a body is read without asking the budget.
 	small = 64 << 10
-	// step is by how much larger ones grow.
-	step = 256 << 10
 	// patience is how long a large body waits for the budget.
 	patience = 5 * time.Second
 )
@@ -68,13 +66,13 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request) (*body, *refusal) 
 	b.bytes = make([]byte, 0, max(512, min(r.ContentLength+1, small)))
 	for {
 		if len(b.bytes) == cap(b.bytes) {
-			grow := min(max(cap(b.bytes), small), step)
-			if len(b.bytes)+grow > small {
-				if refused := b.take(r.Context(), int64(grow)); refused != nil {
+			size := min(max(2*cap(b.bytes), small), limit+1)
+			if size > small {
+				if refused := b.take(r.Context(), int64(size)-b.taken); refused != nil {
 					return b, refused
 				}
 			}
-			b.bytes = append(make([]byte, 0, len(b.bytes)+grow), b.bytes...)
+			b.bytes = append(make([]byte, 0, size), b.bytes...)
 		}
 		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]

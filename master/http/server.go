@@ -31,6 +31,8 @@ type Limits struct {
 	Body int
 	// Bodies is how many bytes of bodies above 64 KiB are held at a time: 24 MiB.
 	Bodies int64
+	// HeaderTimeout is for how long a request's header may take to arrive: 10 s.
+	HeaderTimeout time.Duration
 	// BodyTimeout is for how long a body may take to arrive: 30 s.
 	BodyTimeout time.Duration
 	// WriteTimeout is for how long a client may take nothing of an answer: 10 s.
@@ -41,13 +43,16 @@ type Limits struct {
 	FilesTimeout time.Duration
 }
 
-func (l *Limits) defaults() {
+// WithDefaults is l with its zero values replaced.
+func (l Limits) WithDefaults() Limits {
 	set(&l.Body, 12<<20)
 	set(&l.Bodies, 24<<20)
+	set(&l.HeaderTimeout, 10*time.Second)
 	set(&l.BodyTimeout, 30*time.Second)
 	set(&l.WriteTimeout, 10*time.Second)
 	set(&l.AnswerTimeout, time.Minute)
 	set(&l.FilesTimeout, 30*time.Second)
+	return l
 }
 
 func set[T comparable](p *T, or T) {
@@ -108,7 +113,7 @@ type route struct {
 
 // New returns a server that is ready to serve.
 func New(c Config) *Server {
-	c.Limits.defaults()
+	c.Limits = c.Limits.WithDefaults()
 	s := &Server{Config: c, bodies: semaphore.NewWeighted(c.Limits.Bodies), decoding: semaphore.NewWeighted(1), build: readBuild(c.Version)}
 	s.desk.timeout, s.desk.done = c.Limits.AnswerTimeout, c.Done
 	s.routes = map[string]route{

@@ -73,13 +73,13 @@ type link struct {
 func (l *Links) Serve(w http.ResponseWriter, r *http.Request) {
 	if !tokenIn(r.Header.Values("Connection"), "upgrade") || !tokenIn(r.Header.Values("Upgrade"), frame.Protocol) {
 		w.Header().Set("Upgrade", frame.Protocol)
-		http.Error(w, "This is where agents connect: expecting 'Connection: Upgrade' and 'Upgrade: "+frame.Protocol+"'", http.StatusUpgradeRequired)
+		refuse(w, http.StatusUpgradeRequired, "This is where agents connect: expecting 'Connection: Upgrade' and 'Upgrade: "+frame.Protocol+"'")
 		return
 	}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		http.Error(w, ErrClosed.Error(), http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, ErrClosed.Error())
 		return
 	}
 	l.open.Add(1) // before CloseAll can be waiting
@@ -88,7 +88,7 @@ func (l *Links) Serve(w http.ResponseWriter, r *http.Request) {
 
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		http.Error(w, "This connection cannot be upgraded: "+err.Error(), http.StatusHTTPVersionNotSupported)
+		refuse(w, http.StatusHTTPVersionNotSupported, "This connection cannot be upgraded: "+err.Error())
 		return
 	}
 	defer conn.Close()
@@ -100,6 +100,12 @@ func (l *Links) Serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.serve(conn, frame.NewReader(buffered.Reader))
+}
+
+func refuse(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, message) // the agent may be gone
 }
 
 func (l *Links) serve(conn net.Conn, frames *frame.Reader) {
