@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -572,5 +573,44 @@ func TestTheSecondMasterRedirectsAndTakesOver(t *testing.T) {
 	}
 	if _, _, header := second.get("/redirect"); header.Get("Location") != strings.TrimPrefix(second.url, "http:") {
 		t.Errorf("the new leader points at %s", header.Get("Location"))
+	}
+}
+
+// A master that loses its leadership closes its frameworks' streams and ends; what
+// frameworks hear next is the new one's.
+func TestLostLeadershipClosesStreamsAndEnds(t *testing.T) {
+	space := memory.NewSpace()
+	handle := space.Open()
+	ready, done := make(chan string, 1), make(chan error, 1)
+	go func() {
+		done <- master.Run(context.Background(), master.Config{
+			Listen: "127.0.0.1:0", Store: handle, Log: slog.New(slog.DiscardHandler),
+			State: state.Config{Seed: 1, Version: "0.1-test"}, Ready: func(url string) { ready <- url },
+		})
+	}()
+	m := &running{t: t, url: <-ready}
+	defer http.DefaultClient.CloseIdleConnections()
+	f := m.subscribe(codec.JSON, multiRole("f"))
+	f.begin()
+	a := m.agent(registration())
+	f.want(schedulerpb.Event_OFFERS)
+	if err := handle.Close(); err != nil { // as a lease that could not be renewed
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "leadership was lost") {
+		t.Errorf("the master ended with %v", err)
+	}
+	var err error
+	if _, err := f.events.Read(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the stream ended with %v, want it broken", err)
+	}
+	if err := a.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil { // a frame may have been on its way
+		err = a.r.Read(&stoapb.ToAgent{})
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the agent's link goes on")
 	}
 }
