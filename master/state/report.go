@@ -123,7 +123,9 @@ func (m *Master) takeReport(a *agent, r *report, joins, announce, sameBoot bool)
 		m.takeTask(a, t, used, reported, announce)
 	}
 	m.missingTasks(a, reported, sameBoot)
-	m.lostUnreachable(a)
+	if announce {
+		m.lostUnreachable(a)
+	}
 	m.takeExecutors(a, r.executors, used, reported)
 	m.takeOperations(a, r.operations)
 	for _, f := range r.frameworks {
