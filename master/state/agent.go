@@ -50,6 +50,8 @@ type agent struct {
 	ponged  bool
 	missed  int
 	queued  bool // waits in the removal queue
+	// contested: another address claims this id; defended: the link answered since.
+	contested, defended bool
 
 	pingArmed, graceArmed, returnArmed bool
 	dirty                              bool
@@ -134,6 +136,14 @@ func (m *Master) hello(in Hello) {
 	a := m.agents[aid]
 	address := addressOf(r.GetIp(), r.GetInfo())
 	if a != nil && a.link != 0 && (a.address != address || a.info.GetHostname() != r.GetInfo().GetHostname()) {
+		if !a.defended {
+			// The link may be a dead one of an agent that moved: ask it, and let the
+			// newcomer try again.
+			a.contested = true
+			m.ping(a)
+			m.out.add(CloseLink{in.Link})
+			return
+		}
 		m.refuseAgent(in.Link, fmt.Sprintf("agent id %s is registered from %s (%s) and alive there; it cannot register from %s (%s) too. Remove the copied work directory, or stop the other agent",
 			aid, a.address, a.info.GetHostname(), address, r.GetInfo().GetHostname()), false)
 		return

@@ -189,7 +189,7 @@ func (c *cluster) toAgent(e ToAgent) *Frame {
 	case *stoapb.ToAgent_RunTask:
 		a.ran[b.RunTask.Framework.Id.GetValue()+"/"+b.RunTask.Task.TaskId.GetValue()] = b.RunTask
 	case *stoapb.ToAgent_ApplyOperation:
-		a.ops[b.ApplyOperation.Operation.Id.GetValue()] = b.ApplyOperation
+		a.ops[operationName(b.ApplyOperation)] = b.ApplyOperation
 	case *stoapb.ToAgent_Ping:
 		if !a.mute {
 			return &Frame{e.Link, &stoapb.ToMaster{Body: &stoapb.ToMaster_Pong{Pong: &stoapb.Pong{Seq: b.Ping.Seq}}}}
@@ -408,7 +408,7 @@ func (c *cluster) showFrame(e ToAgent) string {
 	case *stoapb.ToAgent_UpdateFramework:
 		return name + "UpdateFramework " + c.fwName(b.UpdateFramework.Framework.Id.GetValue())
 	case *stoapb.ToAgent_ApplyOperation:
-		return name + "ApplyOperation " + b.ApplyOperation.Operation.Type.String() + " " + b.ApplyOperation.Operation.Id.GetValue()
+		return name + "ApplyOperation " + b.ApplyOperation.Operation.Type.String() + " " + operationName(b.ApplyOperation)
 	case *stoapb.ToAgent_AcknowledgeOperation:
 		return name + "AcknowledgeOperation " + uuidName(b.AcknowledgeOperation.StatusUuid)
 	case *stoapb.ToAgent_Ping:
@@ -458,6 +458,14 @@ func (c *cluster) showPublished(e Event) string {
 		return "RolesChanged " + strings.Join(parts, ", ")
 	}
 	return fmt.Sprintf("%T", e)
+}
+
+// operationName is the framework's id of an operation, "-" if the master made it up.
+func operationName(o *stoapb.ApplyOperation) string {
+	if name := o.Operation.Id.GetValue(); !strings.HasPrefix(name, "/") {
+		return name
+	}
+	return "-"
 }
 
 // uuid makes 16 bytes of a name, uuidName reads them.

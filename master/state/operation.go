@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
@@ -20,10 +21,29 @@ type operation struct {
 	uuid  id.UUID
 	fw    *framework
 	agent *agent
-	info  *mesos.Offer_Operation
+	// info as sent to the agent, always with an id: see masterID.
+	info *mesos.Offer_Operation
 	// from became to in the agent's resources; neither is allocated.
 	from, to resource.Resources
 	status   *mesos.OperationStatus // the latest
+}
+
+// masterID makes the id of an operation to which the framework gave none. The agent keeps
+// an operation with an id until its outcome is acknowledged, so that after a lost link
+// the master knows whether it was done; it must never be done twice. The slash keeps it
+// apart from all ids of frameworks.
+func masterID(u id.UUID) *mesos.OperationID {
+	value := "/" + u.String()
+	return &mesos.OperationID{Value: &value}
+}
+
+// feedback is the id the framework gave the operation, "" if it wants to hear nothing.
+func (o *operation) feedback() id.Operation {
+	value := o.info.GetId().GetValue()
+	if strings.HasPrefix(value, "/") {
+		return ""
+	}
+	return id.Operation(value)
 }
 
 func (o *operation) pending() bool {
@@ -86,6 +106,9 @@ func (m *Master) operate(acc *acceptance, given *mesos.Offer_Operation) error {
 		uuid: id.NewUUID(m.rand), fw: f, agent: a, info: op,
 		from: from.Unallocate(), to: to.Unallocate(),
 	}
+	if op.Id == nil {
+		op.Id = masterID(o.uuid)
+	}
 	o.status = o.newStatus(mesos.OperationState_OPERATION_PENDING, "")
 	a.total = a.total.Sub(o.from).Add(o.to)
 	m.touchAgent(a)
@@ -107,8 +130,8 @@ func (a *agent) hasVolume(role, volume string) bool {
 func (m *Master) addOperation(o *operation) {
 	m.operations[o.uuid] = o
 	o.agent.operations = append(o.agent.operations, o)
-	if o.info.Id != nil && o.fw != nil {
-		o.fw.operations[id.Operation(o.info.Id.GetValue())] = o
+	if oid := o.feedback(); oid != "" && o.fw != nil {
+		o.fw.operations[oid] = o
 	}
 }
 
@@ -117,8 +140,8 @@ func (m *Master) removeOperation(o *operation) {
 	if i := slices.Index(o.agent.operations, o); i >= 0 {
 		o.agent.operations = slices.Delete(o.agent.operations, i, i+1)
 	}
-	if o.info.Id != nil && o.fw != nil {
-		delete(o.fw.operations, id.Operation(o.info.Id.GetValue()))
+	if oid := o.feedback(); oid != "" && o.fw != nil && o.fw.operations[oid] == o {
+		delete(o.fw.operations, oid)
 	}
 }
 
@@ -218,7 +241,7 @@ func (m *Master) operationUpdate(a *agent, u *stoapb.OperationUpdate) {
 		m.ackOperation(a, u.OperationUuid, s.GetUuid().GetValue())
 		return
 	}
-	if o.info.Id != nil && s.OperationId == nil {
+	if o.feedback() != "" && s.OperationId == nil {
 		s = copyOperationStatus(s)
 		s.OperationId = o.info.Id
 	}
@@ -227,7 +250,7 @@ func (m *Master) operationUpdate(a *agent, u *stoapb.OperationUpdate) {
 	if failed := terminalOperation(s.GetState()) && s.GetState() != mesos.OperationState_OPERATION_FINISHED; failed && wasPending {
 		m.undoOperation(o)
 	}
-	if o.info.Id != nil && o.fw != nil && !o.fw.removed {
+	if o.feedback() != "" && o.fw != nil && !o.fw.removed {
 		m.operationStatus(o.fw, s)
 		if terminalOperation(s.GetState()) && s.Uuid == nil {
 			m.removeOperation(o)

@@ -10,7 +10,6 @@ import (
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
-	"github.com/stoa-kernel/stoa/master/validate"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -57,7 +56,7 @@ func (m *Master) readReport(r *stoapb.Register) (*report, error) {
 	known := map[string]bool{}
 	for _, f := range r.GetFrameworks() {
 		fid := f.GetId().GetValue()
-		if err := errors.Join(id.Validate(fid), validate.Framework(f)); err != nil {
+		if err := id.Validate(fid); err != nil {
 			return nil, fmt.Errorf("reported framework '%s' is invalid: %w", fid, err)
 		}
 		known[fid] = true
@@ -183,6 +182,11 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 	if t := a.tasks[key]; t != nil {
 		before := t.state
 		m.advance(t, r.task.GetState())
+		if f.removed && lifecycle.Terminal(t.state) {
+			m.forget(a, f, r)
+			m.complete(t, nil)
+			return
+		}
 		if t.state != before {
 			m.publish(TaskUpdated{t.snapshot(), nil})
 		}
@@ -191,8 +195,8 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 		}
 		return
 	}
-	if f.ackedBefore(tid, r.task.GetStatusUpdateUuid()) {
-		m.ackTask(a, f.protoID, r.task.TaskId, r.task.StatusUpdateUuid)
+	if f.ackedBefore(tid, r.task.GetStatusUpdateUuid()) || (f.removed && lifecycle.Terminal(r.task.GetState())) {
+		m.forget(a, f, r)
 		return
 	}
 	if f.tasks[tid] != nil {
@@ -233,6 +237,13 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 	}
 	if t.killed && !lifecycle.Terminal(t.state) {
 		m.killTask(t)
+	}
+}
+
+// forget acknowledges the update in flight of a task nobody else will acknowledge.
+func (m *Master) forget(a *agent, f *framework, r reportedTask) {
+	if uuid := r.task.GetStatusUpdateUuid(); len(uuid) == 16 {
+		m.ackTask(a, f.protoID, r.task.TaskId, uuid)
 	}
 }
 
@@ -343,7 +354,7 @@ func (m *Master) takeOperations(a *agent, list []*mesos.Operation) {
 			uuid: uuid, agent: a, info: r.Info, status: r.LatestStatus,
 			fw: m.find(id.Framework(r.GetFrameworkId().GetValue())),
 		}
-		if o.fw != nil && o.info.Id != nil && o.fw.operations[id.Operation(o.info.Id.GetValue())] != nil {
+		if oid := o.feedback(); o.fw != nil && oid != "" && o.fw.operations[oid] != nil {
 			continue // the same id again: the one this master made stays
 		}
 		m.addOperation(o)

@@ -203,6 +203,9 @@ func (c *cluster) do(line string) {
 	case "unlink":
 		ag := c.agent(a.next())
 		l := ag.link
+		if a.has("link") {
+			l = Link(*a.float("link"))
+		}
 		ag.link = 0
 		c.step(LinkClosed{l})
 	case "mute":
@@ -701,7 +704,7 @@ func (c *cluster) doFrame(a *args) {
 			FrameworkId: fid(a.next()), ExecutorId: &mesos.ExecutorID{Value: proto.String(a.next())}, Data: []byte(a.next()),
 		}}
 	case "op": // op o1 OPERATION_FINISHED u1
-		applied := ag.ops[strings.Trim(a.next(), "-")]
+		applied := ag.ops[a.next()]
 		if applied == nil {
 			c.t.Fatalf("%q: the agent was never sent it", a.line)
 		}

@@ -3,6 +3,7 @@ package state
 import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 )
 
 // removeFramework is TEARDOWN, or the end of failover_timeout: the id is unusable from
@@ -33,7 +34,10 @@ func (m *Master) removeFramework(f *framework) {
 		m.shutdownFramework(a, f.protoID)
 	}
 	for _, t := range f.sortedTasks() {
-		if !t.sent && !t.seen {
+		switch {
+		case lifecycle.Terminal(t.state): // nobody is left to acknowledge it
+			m.complete(t, nil)
+		case !t.sent && !t.seen:
 			m.end(t, m.removedStatus(t))
 		}
 	}

@@ -19,6 +19,7 @@ func (m *Master) startPings(a *agent) {
 	m.disarm(&a.graceArmed, TimerAgentLink, a)
 	m.disarm(&a.returnArmed, TimerAgentReturn, a)
 	a.missed = 0
+	a.contested, a.defended = false, false
 	m.unqueue(a)
 	m.ping(a)
 }
@@ -39,6 +40,7 @@ func (m *Master) pong(a *agent, p *stoapb.Pong) {
 	}
 	a.ponged = true
 	a.missed = 0
+	a.defended = a.contested
 	m.unqueue(a)
 }
 
@@ -203,7 +205,7 @@ func (m *Master) dropAgent(a *agent, ops mesos.OperationState, reason string) {
 		m.removeExecutor(e)
 	}
 	for _, o := range slices.Clone(a.operations) {
-		if o.info.Id != nil && o.fw != nil {
+		if o.feedback() != "" && o.fw != nil {
 			m.operationStatus(o.fw, o.newStatus(ops, "Agent "+a.info.GetHostname()+" is "+reason))
 		}
 		m.removeOperation(o)
