@@ -68,7 +68,7 @@ type (
 	}
 
 	// Shutdown asks to stop: with StopTasks every task is killed by its kill policy
-	// (never longer than Within), then Stopped comes; without, Stopped comes at once.
+	// (never longer than 10 s), then Stopped comes; without, Stopped comes at once.
 	Shutdown struct {
 		StopTasks bool
 		Now       bool // kill at once
