@@ -120,6 +120,12 @@ type Live struct {
 	Limits    Limits
 }
 
+// Is decides whether a process is the recorded one: a pid alone is not enough, since
+// after a process's end another gets its pid. Every launcher asks this before it adopts.
+func (l Live) Is(bootID string, pid int, startTime uint64) bool {
+	return l.BootID == bootID && l.Pid == pid && l.StartTime == startTime
+}
+
 func (Fetching) event()  {}
 func (Forked) event()    {}
 func (Started) event()   {}
