@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"google.golang.org/protobuf/proto"
@@ -148,4 +149,21 @@ func (d *digest) agent(a *agent) {
 	for _, o := range a.operations {
 		d.str(string(o.uuid[:]), o.status.GetState().String(), string(o.status.GetUuid().GetValue()))
 	}
+}
+
+// Forgotten runs a full allocation cycle at a quiet point, when nothing is due, and
+// counts what it would offer: anything is a change the allocator was not told of. It
+// reports false if the point is not quiet. For the simulator.
+func (m *Master) Forgotten(now time.Duration) (offers int, quiet bool) {
+	if !m.ready || m.paused || m.allocateArmed || m.alloc.Dirty() {
+		return 0, false
+	}
+	if at, ok := m.alloc.NextExpiry(); ok && at <= now {
+		return 0, false
+	}
+	grants := m.alloc.Allocate(now, true)
+	for _, g := range grants {
+		m.alloc.Recover(now, g.Framework, g.Agent, g.Resources, nil)
+	}
+	return len(grants), true
 }
