@@ -81,6 +81,8 @@ type player struct {
 	// totals and operations are what the fake agents made of their resources.
 	totals     map[string]resource.Resources
 	operations map[string][]*mesos.Operation
+	// deaf links lose what is sent on them in either direction, until they break.
+	deaf map[Link]bool
 	// dead are executors that exited, by agent, framework and id.
 	dead map[string]bool
 }
@@ -110,12 +112,12 @@ func pick[T any](p *player, list []T) (T, bool) {
 }
 
 func chaos(t failer, dice []uint16) ([]string, uint64) {
-	c := newCluster(t, Config{MaxCompletedTasks: 5, MaxUnreachableTasks: 3, MaxCompletedFrameworks: 3})
+	c := newCluster(t, Config{MaxCompletedTasks: 2, MaxUnreachableTasks: 2, MaxCompletedFrameworks: 3})
 	c.events = true
 	p := &player{
 		cluster: c, dice: dice, model: map[string]map[string]*modelTask{},
 		totals: map[string]resource.Resources{}, operations: map[string][]*mesos.Operation{},
-		dead: map[string]bool{},
+		dead: map[string]bool{}, deaf: map[Link]bool{},
 	}
 	c.sink = p.watch
 	c.start()
@@ -147,7 +149,7 @@ func (p *player) watch(e Effect) {
 		return
 	}
 	a := p.links[to.Link]
-	if a == nil {
+	if a == nil || p.deaf[to.Link] {
 		return
 	}
 	m := p.model[a.name]
@@ -208,7 +210,7 @@ func (p *player) apply(a *fakeAgent, op *stoapb.ApplyOperation) {
 // answerOperation sends a fake agent's answer, sometimes again.
 func (p *player) answerOperation() {
 	a := p.someAgent()
-	if a == nil || a.link == 0 {
+	if a == nil || a.link == 0 || p.deaf[a.link] {
 		return
 	}
 	if o, ok := pick(p, p.operations[a.name]); ok {
@@ -257,7 +259,7 @@ func (p *player) act() {
 		}
 	case 1, 2:
 		if len(p.fws) < 5 {
-			caps := []string{"caps=PA", "caps=PA,MR roles=r,s/t", "role=r", "caps=PA,RR role=s", "caps=SHARED,RR,PA role=r"}
+			caps := []string{"caps=PA", "caps=PA,MR roles=r,s/t", "role=r", "caps=PA,RR role=s", "caps=SHARED,RR,PA role=r", "caps=SHARED,RR role=s"}
 			p.do(fmt.Sprintf("subscribe f%d %s failover=%d", len(p.fws)+1, caps[p.roll(len(caps))], min(p.roll(6), 1)*300))
 			return
 		}
@@ -266,7 +268,11 @@ func (p *player) act() {
 		}
 	case 3:
 		if a := p.someAgent(); a != nil && a.link != 0 {
-			p.do("unlink " + a.name)
+			if p.roll(2) == 0 {
+				p.deaf[a.link] = true
+			} else {
+				p.do("unlink " + a.name)
+			}
 		}
 	case 4, 5:
 		if a := p.someAgent(); a != nil && a.id != "" {
@@ -382,6 +388,9 @@ func (p *player) rejoin(a *fakeAgent) {
 		}
 	}
 	p.hello(a, reg)
+	if p.roll(2) == 0 {
+		p.resend(a)
+	}
 }
 
 func execKey(t *mesos.TaskInfo) string {
@@ -438,9 +447,9 @@ func (p *player) acceptSomething() {
 			fmt.Sprintf(" | reserve cpus(%s):%d;disk(%s):10", role, 1+p.roll(3), role),
 			fmt.Sprintf(" | unreserve cpus(%s):1 id=op%d", role, p.tasks),
 			fmt.Sprintf(" | reserve disk(%s):10 | create disk(%s):10 vol=v%d id=op%d", role, role, p.roll(3), p.tasks),
-			fmt.Sprintf(" | reserve disk(%s):10 | create disk(%s):10 vol=w%d shared=1", role, role, p.roll(3)),
-			fmt.Sprintf(" | destroy disk(%s):10 vol=w%d shared=1", role, p.roll(3)),
-			fmt.Sprintf(" | launch t%d cpus:0.1;disk(%s):10 vol=w%d shared=1", p.tasks, role, p.roll(3)),
+			fmt.Sprintf(" | reserve disk(%s):10 | create disk(%s):10 vol=w shared=1 | launch t%d cpus:0.1;disk(%s):10 vol=w shared=1", role, role, p.tasks, role),
+			fmt.Sprintf(" | destroy disk(%s):10 vol=w shared=1", role),
+			fmt.Sprintf(" | launch t%d cpus:0.1;disk(%s):10 vol=w shared=1", p.tasks, role),
 			fmt.Sprintf(" | launch t%d cpus:0.1;disk(%s):10 vol=v%d", p.tasks, role, p.roll(3)),
 			fmt.Sprintf(" | destroy disk(%s):10 vol=v%d", role, p.roll(3)),
 		}[p.roll(11)]
@@ -464,15 +473,43 @@ func (p *player) updateSomething() {
 	}}
 	s := t.state
 	u.LatestState, u.Status.State = &s, &s
-	if a.link != 0 {
-		p.step(Frame{a.link, &stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: u}}})
-		if x := t.run.Task.Executor; x != nil && lifecycle.Terminal(s) && p.roll(2) == 0 {
-			p.dead[a.name+execKey(t.run.Task)] = true
-			p.step(Frame{a.link, &stoapb.ToMaster{Body: &stoapb.ToMaster_ExecutorExited{ExecutorExited: &stoapb.ExecutorExited{
-				FrameworkId: t.run.Framework.Id, ExecutorId: x.ExecutorId,
-			}}}})
+	p.tell(a, &stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: u}})
+	if x := t.run.Task.Executor; x != nil && lifecycle.Terminal(s) && p.roll(2) == 0 && !p.busy(a, t) {
+		p.dead[a.name+execKey(t.run.Task)] = true
+		p.tell(a, &stoapb.ToMaster{Body: &stoapb.ToMaster_ExecutorExited{ExecutorExited: &stoapb.ExecutorExited{
+			FrameworkId: t.run.Framework.Id, ExecutorId: x.ExecutorId,
+		}}})
+	}
+}
+
+// tell sends a frame, if the link is not broken, known or not.
+func (p *player) tell(a *fakeAgent, msg *stoapb.ToMaster) {
+	if a.link != 0 && !p.deaf[a.link] {
+		p.step(Frame{a.link, msg})
+	}
+}
+
+// resend sends the updates in flight again, as an agent does when it is admitted.
+func (p *player) resend(a *fakeAgent) {
+	for _, key := range sortedKeys(p.model[a.name]) {
+		if t := p.model[a.name][key]; t != nil && t.uuid != nil {
+			s := t.state
+			p.tell(a, &stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
+				FrameworkId: t.run.Framework.Id, LatestState: &s,
+				Status: &mesos.TaskStatus{TaskId: t.run.Task.TaskId, AgentId: t.run.Task.AgentId, State: &s, Uuid: t.uuid},
+			}}})
 		}
 	}
+}
+
+// busy reports whether the task's executor has another task that is not over.
+func (p *player) busy(a *fakeAgent, t *modelTask) bool {
+	for _, other := range p.model[a.name] {
+		if other != t && other.run.Task.Executor != nil && execKey(other.run.Task) == execKey(t.run.Task) && !lifecycle.Terminal(other.state) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *player) ackSomething() {
