@@ -1,6 +1,6 @@
 // Package http is the agent's HTTP API: /api/v1/executor for executors, the operators'
 // /api/v1, and /health, /version and /metrics. Status codes and their order are those of
-// Mesos 1.11 (src/slave/http.cpp; mesos.md sections 0 and 2). Every path is served below
+// Mesos 1.11 (src/slave/http.cpp; docs/executor-http-api.md). Every path is served below
 // /slave(1) too, the longest known prefix wins.
 //
 // Requests are read, judged by form and answered on their connection's goroutine; only

@@ -37,7 +37,7 @@ var (
 
 // Files answers the operators' LIST_FILES and READ_FILE. Paths are absolute, either
 // below the work directory or virtual, /frameworks/F/executors/E/runs/latest/…, as in
-// mesos.md 3.5. It is safe for concurrent use.
+// Mesos 1.11, src/files/files.cpp. It is safe for concurrent use.
 type Files struct {
 	work string
 }

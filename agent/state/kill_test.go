@@ -7,7 +7,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 )
 
-// TestKill has a row for each stage a task can be killed in (mesos.md 6.4 and 6.8,
+// TestKill has a row for each stage a task can be killed in (Mesos 1.11, docs/task-state-reasons.md and docs/high-availability-framework-guide.md,
 // src/slave/slave.cpp and src/launcher/executor.cpp). A row's script ends in the
 // effects that its last command must have, timers of retries left out.
 func TestKill(t *testing.T) {

@@ -64,7 +64,7 @@ type Grant struct {
 // Refusal says how recovered resources are filtered. A nil *Refusal sets no filter.
 type Refusal struct {
 	// For is how long the framework's role is not offered the refused resources of
-	// that agent again, at least 1 s (see decisions 9), at most 365 days.
+	// that agent again, at least 1 s, at most 365 days.
 	For time.Duration
 }
 

@@ -11,8 +11,8 @@ import (
 
 const (
 	// minRefusal is how long resources stay away from who declined them, at least, so
-	// that a framework that declines everything at once cannot keep the allocator busy
-	// (decisions 9). Mesos has its allocation interval here, by default also 1 s.
+	// that a framework that declines everything at once cannot keep the allocator busy.
+	// Mesos has its allocation interval here, by default also 1 s.
 	minRefusal = time.Second
 	// maxRefusal is Mesos's.
 	maxRefusal = 365 * 24 * time.Hour

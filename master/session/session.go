@@ -2,7 +2,7 @@
 // the links of agents. Each has one writing goroutine and a bounded queue, so that the
 // loop hands over what it has to say without ever waiting for a peer.
 //
-// A framework that does not read is cut off (decisions 7) and may subscribe again. An
+// A framework that does not read is cut off and may subscribe again. An
 // agent's link first holds back the frameworks that launch tasks on it (Links.Room) and
 // is broken only far beyond that; what was lost with it is sent again when the agent
 // registers again.

@@ -23,7 +23,7 @@ type acceptance struct {
 	offered, remaining, shared resource.Resources
 }
 
-// accept is ACCEPT (mesos.md 1.5): the operations run in order on the sum of the offers,
+// accept is ACCEPT (Mesos 1.11, docs/scheduler-http-api.md): the operations run in order on the sum of the offers,
 // each invalid one is dropped alone, and the rest goes back.
 func (m *Master) accept(f *framework, call *schedulerpb.Call_Accept) {
 	offers, err := m.acceptable(f, call.GetOfferIds())

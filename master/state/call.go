@@ -18,7 +18,7 @@ func rolesError(roles []string) error {
 	return fmt.Errorf("the roles { %s } are not among the master's --roles", strings.Join(roles, ", "))
 }
 
-// call is any scheduler call but SUBSCRIBE: the status codes of mesos.md 1.3 from point 9
+// call is any scheduler call but SUBSCRIBE: the status codes of Mesos 1.11, src/master/http.cpp and scheduler-http-api.md, from the check for the framework
 // on, then the verb. 202 says received; what is wrong with the content comes as events.
 func (m *Master) call(in Call) {
 	f, status, message := m.caller(in)
@@ -86,7 +86,7 @@ func (m *Master) caller(in Call) (f *framework, status int, message string) {
 }
 
 // ownRoles checks the roles of REVIVE and SUPPRESS; one that is invalid or not subscribed
-// drops the whole call, silently (mesos.md 1.3, point 10). None means all.
+// drops the whole call, silently (Mesos 1.11, src/master/master.cpp). None means all.
 func (f *framework) ownRoles(roles []string) (own []string, ok bool) {
 	if len(roles) == 0 {
 		return f.roles, true

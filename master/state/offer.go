@@ -13,7 +13,7 @@ import (
 	"github.com/stoa-kernel/stoa/master/allocator"
 )
 
-// maxOffersPerEvent bounds one OFFERS event (decisions.md 25).
+// maxOffersPerEvent bounds one OFFERS event.
 const maxOffersPerEvent = 500
 
 // offer is resources of one agent for one role of one framework, until it is answered,
@@ -119,7 +119,7 @@ func (m *Master) newOffer(f *framework, a *agent, g allocator.Grant) *offer {
 	return o
 }
 
-// offerProto is the offer as its framework reads it (mesos.md 1.5, decisions.md 27).
+// offerProto is the offer as its framework reads it (as Mesos 1.11, src/common/http.cpp).
 func (m *Master) offerProto(o *offer) *mesos.Offer {
 	a, f := o.agent, o.fw
 	value := string(o.id)
@@ -242,8 +242,7 @@ func refuseFor(f *mesos.Filters) time.Duration {
 }
 
 // decline is DECLINE: the resources go back with a filter. With refuse_seconds 0 it
-// still lasts a second, or the decliner would be offered the same at once for ever
-// (decisions.md 9).
+// still lasts a second, or the decliner would be offered the same at once for ever.
 func (m *Master) decline(f *framework, call *schedulerpb.Call_Decline) {
 	refusal := &allocator.Refusal{For: max(refuseFor(call.GetFilters()), leastRefusal)}
 	for _, p := range call.GetOfferIds() {

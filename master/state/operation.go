@@ -297,7 +297,7 @@ func (m *Master) acknowledgeOperation(f *framework, call *schedulerpb.Call_Ackno
 	}
 }
 
-// reconcileOperations is RECONCILE_OPERATIONS (mesos.md 1.7), answered by events.
+// reconcileOperations is RECONCILE_OPERATIONS (Mesos 1.11, docs/reconciliation.md), answered by events.
 func (m *Master) reconcileOperations(f *framework, asked []*schedulerpb.Call_ReconcileOperations_Operation) {
 	if len(asked) == 0 {
 		ids := make([]id.Operation, 0, len(f.operations))

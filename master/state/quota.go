@@ -37,7 +37,7 @@ func (m *Master) operator(in Operate) {
 	}
 }
 
-// updateQuota is UPDATE_QUOTA, all or nothing (mesos.md 5.5). Unlike Mesos's, nested
+// updateQuota is UPDATE_QUOTA, all or nothing (Mesos 1.11, docs/quota.md). Unlike Mesos's, nested
 // roles may have quotas: a parent's guarantee then covers its children's.
 func (m *Master) updateQuota(token Token, call *masterpb.Call_UpdateQuota) {
 	next := make(map[string]quota, len(m.quotas)+len(call.GetQuotaConfigs()))

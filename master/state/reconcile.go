@@ -6,7 +6,7 @@ import (
 	"github.com/stoa-kernel/stoa/kernel/id"
 )
 
-// reconcile is RECONCILE (mesos.md 1.7): every known task, or the tasks asked for.
+// reconcile is RECONCILE (Mesos 1.11, docs/reconciliation.md): every known task, or the tasks asked for.
 func (m *Master) reconcile(f *framework, tasks []*schedulerpb.Call_Reconcile_Task) {
 	if len(tasks) == 0 {
 		for _, t := range f.sortedTasks() {

@@ -14,7 +14,7 @@ import (
 )
 
 // recover takes the registry over. Downtime of masters counts for nobody: agents have
-// agent_reregister_timeout to return, frameworks what was left to them (decisions.md 11).
+// agent_reregister_timeout to return, frameworks what was left to them.
 func (m *Master) recover(in Recovered) {
 	m.ready = true
 	m.epoch = in.Epoch
@@ -38,7 +38,7 @@ func (m *Master) recover(in Recovered) {
 }
 
 // schedulerInfo is MasterInfo for schedulers: without QUOTA_V2, which mesos-go cannot
-// read (decisions.md 26).
+// read.
 func schedulerInfo(info *mesos.MasterInfo) *mesos.MasterInfo {
 	if info == nil {
 		return nil
@@ -109,7 +109,7 @@ func (m *Master) recoverAgents(records []*stoapb.AgentRecord) {
 
 // pauseAllocation: with a quota set, allocation waits until 80 % of the agents are back
 // or agent_reregister_timeout is over; before that, fairness would be computed from a
-// fraction of the cluster (mesos.md 5.6).
+// fraction of the cluster (Mesos 1.11, docs/quota.md).
 func (m *Master) pauseAllocation() {
 	if len(m.quotas) == 0 || m.recovering == 0 {
 		return

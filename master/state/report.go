@@ -248,7 +248,7 @@ func (m *Master) forget(a *agent, f *framework, r reportedTask) {
 }
 
 // missingTasks settles the tasks the master has on an agent that does not report them
-// (decisions of the brief: RunTask again).
+// (docs/adr/0001).
 func (m *Master) missingTasks(a *agent, reported map[taskKey]bool, sameBoot bool) {
 	for _, t := range a.sortedTasks() {
 		if reported[t.key()] {

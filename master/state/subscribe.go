@@ -14,7 +14,7 @@ import (
 // heartbeatSeconds is what SUBSCRIBED announces; the session keeps it.
 const heartbeatSeconds = 15.0
 
-// subscribe is SUBSCRIBE (mesos.md 1.4). The stream stands already, so every refusal is
+// subscribe is SUBSCRIBE (Mesos 1.11, docs/scheduler-http-api.md). The stream stands already, so every refusal is
 // an ERROR followed by close.
 func (m *Master) subscribe(in Subscribe) {
 	s := in.Call.GetSubscribe()
@@ -133,7 +133,7 @@ func (m *Master) checkFramework(info *mesos.FrameworkInfo, suppressed []string, 
 }
 
 // keepFixed carries user and checkpoint over: a new SUBSCRIBE cannot change them, and is
-// not refused for trying (mesos.md 1.8).
+// not refused for trying (Mesos 1.11, docs/scheduler-http-api.md).
 func keepFixed(old, info *mesos.FrameworkInfo) *mesos.FrameworkInfo {
 	if old.GetUser() == info.GetUser() && old.GetCheckpoint() == info.GetCheckpoint() {
 		return info

@@ -8,7 +8,7 @@ import (
 
 // removeFramework is TEARDOWN, or the end of failover_timeout: the id is unusable from
 // now on and the agents shut everything of it down. Its tasks stay on the books until
-// their agents say that they are dead (design.md section 3).
+// their agents say that they are dead.
 func (m *Master) removeFramework(f *framework) {
 	m.takeBackOffers(f, false)
 	m.stopFailover(f)

@@ -11,7 +11,7 @@ import (
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 )
 
-// Liveness of agents (mesos.md 6.8): a ping every 15 s; five without a pong, and the
+// Liveness of agents (Mesos 1.11, docs/high-availability-framework-guide.md): a ping every 15 s; five without a pong, and the
 // agent is marked unreachable. A broken link alone changes little: offers stay for
 // AgentLinkGrace, and the pings that cannot be sent count as missed.
 

@@ -9,7 +9,7 @@ import (
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 )
 
-// statusUpdate is an update an agent forwards (mesos.md 6.3): the task's latest state is
+// statusUpdate is an update an agent forwards (Mesos 1.11, src/status_update_manager): the task's latest state is
 // accounted, the status goes to the scheduler, which acknowledges it.
 func (m *Master) statusUpdate(a *agent, u *stoapb.Update) {
 	s := u.GetStatus()

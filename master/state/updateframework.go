@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// updateFramework is UPDATE_FRAMEWORK (mesos.md 1.8): synchronous, and everything it
+// updateFramework is UPDATE_FRAMEWORK (Mesos 1.11, docs/scheduler-http-api.md): synchronous, and everything it
 // names replaces what was.
 func (m *Master) updateFramework(token Token, f *framework, call *schedulerpb.Call_UpdateFramework) {
 	info := call.GetFrameworkInfo()

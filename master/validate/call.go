@@ -11,7 +11,7 @@ import (
 // MaxFrameworkMessage bounds MESSAGE's data, in bytes; Mesos has no bound.
 const MaxFrameworkMessage = 8 << 20
 
-// Call checks the form of a scheduler call (mesos.md 1.3, point 7): its error is the body
+// Call checks the form of a scheduler call (Mesos 1.11, src/master/validation.cpp): its error is the body
 // of a 400. A type this version does not know passes, and is answered 501 later.
 func Call(c *schedulerpb.Call) error {
 	if err := proto.CheckInitialized(c); err != nil {

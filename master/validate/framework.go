@@ -39,7 +39,7 @@ func Roles(info *mesos.FrameworkInfo) []string {
 	return []string{info.GetRole()}
 }
 
-// Framework checks a FrameworkInfo (mesos.md 1.8).
+// Framework checks a FrameworkInfo (Mesos 1.11, docs/scheduler-http-api.md).
 func Framework(info *mesos.FrameworkInfo) error {
 	return first(frameworkRoles(info), frameworkID(info), offerFilters(info), failoverTimeout(info))
 }
@@ -153,7 +153,7 @@ func SuppressedRoles(roles, suppressed []string) error {
 	return nil
 }
 
-// OfferConstraints checks offer constraints against the framework's roles (mesos.md 1.6).
+// OfferConstraints checks offer constraints against the framework's roles (Mesos 1.11, scheduler.proto, OfferConstraints).
 func OfferConstraints(roles []string, c *schedulerpb.OfferConstraints) error {
 	names := make([]string, 0, len(c.GetRoleConstraints()))
 	for r := range c.GetRoleConstraints() {

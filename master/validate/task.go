@@ -11,7 +11,7 @@ import (
 	"github.com/stoa-kernel/stoa/kernel/resource"
 )
 
-// Task checks the form of a TaskInfo, in the order of mesos.md section 4. resources are
+// Task checks the form of a TaskInfo, in the order of Mesos 1.11, src/master/validation.cpp. resources are
 // its resources as resource.Of read them.
 func Task(t *mesos.TaskInfo, resources resource.Resources) error {
 	if err := id.Validate(t.GetTaskId().GetValue()); err != nil {
