@@ -33,6 +33,7 @@ unit:
 # Clients that others wrote, in a module of their own, against a live cluster.
 compat:
 	cd test/compat && $(GO) test -timeout 15m ./...
+	cd test/compat/codec && $(GO) test ./...
 
 bench: build
 	$(GO) run ./test/bench
