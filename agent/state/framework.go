@@ -17,7 +17,7 @@ func (a *Agent) updateFramework(info *mesos.FrameworkInfo) {
 // the master as before, the terminal ones when the tasks are dead. Asked for a
 // framework of which nothing lives, the agent drops what nobody will acknowledge.
 func (a *Agent) shutdownFramework(fid id.Framework) {
-	a.dropBacklog(fid, "")
+	alive := a.killBacklog(fid, "")
 	f := a.frameworks[fid]
 	if f == nil {
 		return
@@ -28,7 +28,6 @@ func (a *Agent) shutdownFramework(fid id.Framework) {
 			FrameworkShutdown: &stoapb.FrameworkShutdown{FrameworkId: frameworkID(fid)},
 		}})
 	}
-	alive := false
 	for _, e := range ordered(f.runs) {
 		if e.stage == ended {
 			continue
@@ -61,21 +60,29 @@ func (a *Agent) endFrameworkRun(e *executor) {
 	}
 }
 
-// dropBacklog removes what waits behind an operation: the framework's tasks, or one of
-// them, which is returned.
-func (a *Agent) dropBacklog(fid id.Framework, tid id.Task) *stoapb.RunTask {
-	var found *stoapb.RunTask
+// killBacklog ends tasks that wait behind an operation, the framework's or one of them,
+// as killed during launch; it reports whether there were any.
+func (a *Agent) killBacklog(fid id.Framework, tid id.Task) bool {
+	var found []*stoapb.RunTask
 	kept := a.backlog[:0]
 	for _, m := range a.backlog {
 		r := m.GetRunTask()
 		if r != nil && id.Framework(r.GetFramework().GetId().GetValue()) == fid &&
 			(tid == "" || id.Task(r.GetTask().GetTaskId().GetValue()) == tid) {
-			found = r
+			found = append(found, r)
 			continue
 		}
 		kept = append(kept, m)
 	}
 	clear(a.backlog[len(kept):])
 	a.backlog = kept
-	return found
+	for _, r := range found {
+		f, tid := a.framework(fid), id.Task(r.GetTask().GetTaskId().GetValue())
+		if f.tasks[tid] == nil {
+			a.setFramework(f, r.GetFramework())
+			t := a.addTask(f, tid, r.GetTask())
+			a.refuse(t, a.killedDuringLaunch(t))
+		}
+	}
+	return len(found) > 0
 }

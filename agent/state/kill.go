@@ -19,13 +19,7 @@ func (a *Agent) killTask(m *stoapb.KillTask) {
 	if fid == "" || tid == "" {
 		return
 	}
-	if r := a.dropBacklog(fid, tid); r != nil {
-		f := a.framework(fid)
-		if f.tasks[tid] == nil {
-			a.setFramework(f, r.GetFramework())
-			t := a.addTask(f, tid, r.GetTask())
-			a.refuse(t, a.killedDuringLaunch(t))
-		}
+	if a.killBacklog(fid, tid) {
 		return
 	}
 	f := a.framework(fid)
