@@ -522,3 +522,41 @@ func TestOrderAgainstSort(t *testing.T) {
 		t.Errorf("%d of %d members are in order", len(got), len(want))
 	}
 }
+
+// What a client refused without a volume, it did not refuse with it; and the volume can
+// be offered again in the next cycle.
+func TestAVolumeOfferedToAnotherComesWithTheNextCycle(t *testing.T) {
+	b := start(t, "["+some+","+sharedVolume+"]", "cpus:1")
+	b.SetQuota("a/b", nil, amounts("cpus:2"))
+	b.Charge("B", "S2", must("cpus:1").Allocate("a")) // so that A is before it
+	b.AddFramework(Framework{ID: "A", Roles: []string{"a/b"}, Shared: true})
+	b.AddFramework(Framework{ID: "B", Roles: []string{"a"}, Shared: true})
+	const volume = "; disk(reservations: [(DYNAMIC,a)])[v:p]<SHARED>:64<1>"
+	for _, g := range b.offers("A a/b S1 cpus:2; mem:512"+volume, "B a S1 cpus:2") {
+		if g.Framework == "A" {
+			b.recover(g, nil)
+		} else {
+			b.recover(g, seconds(100))
+		}
+	}
+	b.offers("A a/b S1 cpus:2; mem:512"+volume, "B a S1 cpus:2"+volume)
+}
+
+// A tighter limit lets another of several disks be offered that cannot be split.
+func TestATighterLimitChoosesAnotherDisk(t *testing.T) {
+	b := start(t, "["+some+","+fmt.Sprintf(mount, 100, 1)+","+fmt.Sprintf(mount, 50, 2)+"]", "disk:50")
+	b.SetQuota("a", nil, amounts("disk:100"))
+	b.framework("A", "a")
+	b.DeactivateAgent("S2")
+	g := b.Allocate(0, false)
+	if len(g) != 1 || g[0].Resources.Sum("disk") != 100_000 {
+		t.Fatalf("%+v", g)
+	}
+	b.recover(g[0], seconds(100))
+	b.offers()
+	b.Charge("A", "S2", must("disk:50").Allocate("a"))
+	if g = b.Allocate(0, false); len(g) != 1 || g[0].Resources.Sum("disk") != 50_000 {
+		t.Errorf("%+v", g)
+	}
+	b.offers()
+}

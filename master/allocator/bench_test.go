@@ -11,9 +11,14 @@ import (
 
 // The grid of Mesos's HierarchicalAllocator benchmarks. One operation is one cycle over
 // all agents; ns/agent is what must stay level.
-var grid = []struct{ agents, frameworks int }{
-	{1000, 100}, {1000, 1000}, {5000, 500}, {10000, 100}, {10000, 1000}, {20000, 1000}, {20000, 2000},
-}
+var grid = func() (g []struct{ agents, frameworks int }) {
+	for _, agents := range []int{1000, 5000, 10000, 20000} {
+		for _, frameworks := range []int{100, 500, 1000, 2000} {
+			g = append(g, struct{ agents, frameworks int }{agents, frameworks})
+		}
+	}
+	return g
+}()
 
 var machine = must("cpus:24;mem:4096;disk:4096;ports:[31000-32000]")
 
@@ -140,6 +145,13 @@ func BenchmarkQuota(b *testing.B) {
 		for b.Loop() {
 			grants := a.Allocate(0, true)
 			b.StopTimer()
+			var cpus resource.Milli
+			for _, g := range grants {
+				cpus += g.Resources.Sum("cpus")
+			}
+			if want := resource.Milli(agents) * 12_000; cpus > want || cpus < want-resource.Milli(frameworks) {
+				b.Fatalf("%v cpus were granted, quotas are for %v", cpus, want)
+			}
 			giveBack(a, 0, grants, nil)
 			b.StartTimer()
 		}
@@ -191,6 +203,20 @@ func BenchmarkRevive(b *testing.B) {
 		for b.Loop() {
 			a.Revive("framework-1", nil)
 			a.Allocate(0, false)
+		}
+	})
+}
+
+// BenchmarkExplain asks about every agent of a cluster in which nothing is free.
+func BenchmarkExplain(b *testing.B) {
+	onGrid(b, func(b *testing.B, agents, frameworks int) {
+		a := cluster(agents, frameworks, false)
+		a.Allocate(0, false)
+		q := Request{Role: "*", Framework: "framework-1", Resources: must("cpus:4;mem:512")}
+		for b.Loop() {
+			if e := a.Explain(q); e.Fit > 0 {
+				b.Fatal(e.Fit)
+			}
 		}
 	})
 }

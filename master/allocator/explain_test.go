@@ -165,7 +165,7 @@ func TestExplanations(t *testing.T) {
 // changes nothing.
 func TestExplainAgreesWithAllocate(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t)
+		w := newWorld(t, themes[0])
 		for range 3 {
 			w.addAgent()
 			w.addFramework()
