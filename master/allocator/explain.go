@@ -28,6 +28,8 @@ type Request struct {
 	Ports int
 	// Nearest bounds Explanation.Nearest; 0 means 3.
 	Nearest int
+	// Verdicts asks for Explanation.Verdicts, which is long.
+	Verdicts bool
 }
 
 // Explanation is why not, as data. Every agent is counted once: in Fit, or in Counts
@@ -42,9 +44,12 @@ type Explanation struct {
 	// Fit is how many agents have the resources free for the role.
 	Fit    int     `json:"fit"`
 	Counts []Count `json:"counts,omitempty"` // most frequent first
-	// Verdicts has every agent, by hostname; Nearest those that miss least.
-	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Nearest are the agents that miss least; Verdicts has every agent, by hostname, if
+	// the request wants it.
 	Nearest  []Verdict `json:"nearest,omitempty"`
+	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Soonest is when the first filter ends, 0 if nothing is filtered.
+	Soonest time.Duration `json:"soonest,omitempty"`
 	// Quota of the role and the roles above it, nearest first; only names with quota.
 	Quota []Quota `json:"quota,omitempty"`
 	// Held is what is held back for guarantees; only names of which something is.
@@ -128,30 +133,34 @@ func (a *Allocator) Explain(q Request) Explanation {
 	x := &explainer{a: a, q: q, role: n, c: a.asker(q, n), want: q.Resources.Quantities()}
 	x.odd = q.Resources.Filter(func(it *resource.Resource) bool { return it.Kind() != resource.Scalar }).WithoutReservations()
 	e.Blocked = x.blocked()
+	var counts [256]int // by reason
+	close := nearest{most: cmp.Or(q.Nearest, 3), request: e.Request}
 	for _, ag := range a.agents {
-		if ag != nil {
-			e.Verdicts = append(e.Verdicts, x.verdict(ag))
-		}
-	}
-	slices.SortFunc(e.Verdicts, func(v, w Verdict) int {
-		return cmp.Or(cmp.Compare(v.Hostname, w.Hostname), cmp.Compare(v.Agent, w.Agent))
-	})
-	for _, v := range e.Verdicts {
-		if v.Reason == reason.None {
-			e.Fit++
+		if ag == nil {
 			continue
 		}
-		i := slices.IndexFunc(e.Counts, func(c Count) bool { return c.Reason == v.Reason })
-		if i < 0 {
-			i = len(e.Counts)
-			e.Counts = append(e.Counts, Count{Reason: v.Reason})
+		v := x.verdict(ag)
+		counts[v.Reason]++
+		if v.Reason == reason.Filtered && (e.Soonest == 0 || v.Until < e.Soonest) {
+			e.Soonest = v.Until
 		}
-		e.Counts[i].Agents++
+		close.add(v)
+		if q.Verdicts {
+			v.Missing = slices.Clone(v.Missing)
+			e.Verdicts = append(e.Verdicts, v)
+		}
+	}
+	e.Nearest = close.list
+	slices.SortFunc(e.Verdicts, compareVerdicts)
+	e.Fit = counts[reason.None]
+	for r, n := range counts {
+		if n > 0 && reason.Reason(r) != reason.None {
+			e.Counts = append(e.Counts, Count{reason.Reason(r), n})
+		}
 	}
 	slices.SortFunc(e.Counts, func(c, d Count) int {
 		return cmp.Or(cmp.Compare(d.Agents, c.Agents), cmp.Compare(c.Reason, d.Reason))
 	})
-	e.Nearest = nearest(e.Verdicts, e.Request, cmp.Or(q.Nearest, 3))
 	e.Quota = a.explainQuota(n)
 	for i, name := range a.names.list {
 		if need := a.root.below.at(i); need > 0 {
@@ -212,6 +221,7 @@ type explainer struct {
 	c    *client
 	want resource.Quantities // scalars
 	odd  resource.Resources  // ranges and sets
+	list []Missing           // what missing found last
 }
 
 func (x *explainer) blocked() reason.Reason {
@@ -258,9 +268,9 @@ func (x *explainer) resources(ag *agent, v *Verdict) {
 		v.Reason = reason.NothingFree
 		return
 	}
-	if v.Missing = x.missing(ag.free); len(v.Missing) > 0 {
+	if v.TooSmall = len(x.missing(ag.Total)) > 0; len(x.missing(ag.free)) > 0 {
+		v.Missing = x.list
 		v.Reason = reason.Insufficient(v.Missing[0].Name)
-		v.TooSmall = len(x.missing(ag.Total)) > 0
 		return
 	}
 	seen := ag.free
@@ -312,9 +322,9 @@ func (x *explainer) under(ag *agent, bag resource.Resources, most func(name int)
 }
 
 // missing is what of the request is not in the bag, whatever its reservations:
-// well-known names first.
+// well-known names first. It is valid until the next call.
 func (x *explainer) missing(bag resource.Resources) []Missing {
-	var out []Missing
+	out := x.list[:0]
 	for _, want := range x.want {
 		if have := bag.Sum(want.Name); have < want.Value {
 			out = append(out, Missing{want.Name, want.Value - have, have})
@@ -342,6 +352,7 @@ func (x *explainer) missing(bag resource.Resources) []Missing {
 			return cmp.Compare(reason.Insufficient(m.Name), reason.Insufficient(n.Name))
 		})
 	}
+	x.list = out
 	return out
 }
 
@@ -357,24 +368,37 @@ func size(r resource.Resources) resource.Milli {
 	return resource.Milli(min(n, 1<<40)) * 1000
 }
 
-// nearest are the agents that miss least, relative to the request.
-func nearest(all []Verdict, request resource.Quantities, n int) []Verdict {
-	var out []Verdict
-	for _, v := range all {
-		if len(v.Missing) > 0 || v.Reason == reason.Filtered {
-			out = append(out, v)
-		}
+// nearest keeps the agents that miss least, relative to the request.
+type nearest struct {
+	most    int
+	request resource.Quantities
+	list    []Verdict
+	far     []float64 // how far each of list is
+}
+
+func (n *nearest) add(v Verdict) {
+	if len(v.Missing) == 0 && v.Reason != reason.Filtered {
+		return
 	}
-	distance := func(v Verdict) float64 {
-		d := 0.0
-		for _, m := range v.Missing {
-			want, _ := request.Get(m.Name)
-			d += float64(m.By) / float64(max(want, m.By))
-		}
-		return d
+	d := 0.0
+	for _, m := range v.Missing {
+		want, _ := n.request.Get(m.Name)
+		d += float64(m.By) / float64(max(want, m.By))
 	}
-	slices.SortStableFunc(out, func(v, w Verdict) int { return cmp.Compare(distance(v), distance(w)) })
-	return out[:min(n, len(out))]
+	i := len(n.list)
+	for i > 0 && (d < n.far[i-1] || d == n.far[i-1] && compareVerdicts(v, n.list[i-1]) < 0) {
+		i--
+	}
+	if i >= n.most {
+		return
+	}
+	v.Missing = slices.Clone(v.Missing) // it is the explainer's
+	n.list, n.far = slices.Insert(n.list, i, v), slices.Insert(n.far, i, d)
+	n.list, n.far = n.list[:min(n.most, len(n.list))], n.far[:min(n.most, len(n.far))]
+}
+
+func compareVerdicts(v, w Verdict) int {
+	return cmp.Or(cmp.Compare(v.Hostname, w.Hostname), cmp.Compare(v.Agent, w.Agent))
 }
 
 func (a *Allocator) explainQuota(n *node) []Quota {

@@ -139,6 +139,7 @@ func TestExplanations(t *testing.T) {
 			if c.setup != nil {
 				c.setup(a)
 			}
+			c.ask.Verdicts = true
 			e := a.Explain(c.ask)
 			var got []reason.Reason
 			for _, v := range e.Verdicts {
@@ -173,11 +174,12 @@ func TestExplainAgreesWithAllocate(t *testing.T) {
 		ops := []func(){w.addAgent, w.toggleAgent, w.updateFramework, w.suppressOrRevive, w.recoverSome, w.recoverSome, w.setQuota, w.wait, w.quiet}
 		for range rapid.IntRange(5, 30).Draw(t, "steps") {
 			ops[w.draw("op", len(ops)-1)]()
+			w.check()
 		}
 		w.quiet()
 		for f, fw := range w.twin.frameworks {
 			for _, r := range fw.Roles {
-				e := w.a.Explain(Request{Now: w.now, Role: r, Framework: f})
+				e := w.a.Explain(Request{Now: w.now, Role: r, Framework: f, Verdicts: true})
 				sum := e.Fit
 				for _, c := range e.Counts {
 					sum += c.Agents

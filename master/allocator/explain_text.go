@@ -125,9 +125,7 @@ func (e *Explanation) next(now time.Duration) string {
 	case reason.Headroom:
 		return "lower the guarantees (UPDATE_QUOTA), or add agents"
 	case reason.Filtered:
-		if until := e.soonest(); until > now {
-			return fmt.Sprintf("wait %s, or the framework sends REVIVE", until-now)
-		}
+		return fmt.Sprintf("wait %s, or the framework sends REVIVE", max(0, e.Soonest-now))
 	case reason.Constraint:
 		return "relax the framework's offer constraints, or give an agent the attributes they ask for"
 	case reason.AgentInactive:
@@ -160,17 +158,6 @@ func (v *Verdict) remedy() string {
 		return other
 	}
 	return "lower " + strings.Join(lower, " and ") + ", or " + other
-}
-
-// soonest is when the first filter ends.
-func (e *Explanation) soonest() time.Duration {
-	var first time.Duration
-	for _, v := range e.Verdicts {
-		if v.Reason == reason.Filtered && (first == 0 || v.Until < first) {
-			first = v.Until
-		}
-	}
-	return first
 }
 
 func (v *Verdict) describe(now time.Duration) string {
