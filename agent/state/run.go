@@ -4,6 +4,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/kernel/id"
+	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -30,11 +31,28 @@ func (a *Agent) runTask(m *stoapb.RunTask) {
 		a.refuse(t, a.agentStatus(t, mesos.TaskState_TASK_ERROR, mesos.TaskStatus_REASON_TASK_INVALID, why))
 		return
 	}
+	if !a.knows(info) {
+		a.refuse(t, a.agentStatus(t, f.aware(mesos.TaskState_TASK_DROPPED), mesos.TaskStatus_REASON_RESOURCES_UNKNOWN,
+			"The reservations or persistent volumes the task uses are not on this agent"))
+		return
+	}
 	if info.GetCommand() != nil {
 		a.runCommand(t)
 	} else {
 		a.runCustom(t)
 	}
+}
+
+// knows reports whether the reservations and volumes a task uses exist: the operation
+// that was to make them may have failed here after the master took it for done.
+func (a *Agent) knows(t *mesos.TaskInfo) bool {
+	for _, list := range [][]*mesos.Resource{t.GetResources(), t.GetExecutor().GetResources()} {
+		used, err := resource.Of(list...)
+		if err != nil || !a.total.Contains(used.Unallocate().Durable()) {
+			return false
+		}
+	}
+	return true
 }
 
 // refuse ends a task that gets no container. What it was is written after its end: of

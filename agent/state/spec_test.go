@@ -9,6 +9,7 @@ import (
 
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -104,7 +105,17 @@ func TestSpec(t *testing.T) {
 			NetworkInfos: []*mesos.NetworkInfo{{}},
 		}
 	})
-	s, why := launched(t, testConfig(), frameworkInfo("f"), info)
+	cfg := testConfig()
+	for _, r := range info.Resources {
+		if r.GetDisk().GetPersistence() != nil {
+			have, err := resource.Of(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Resources = cfg.Resources.Add(have.Unallocate())
+		}
+	}
+	s, why := launched(t, cfg, frameworkInfo("f"), info)
 	if s == nil {
 		t.Fatal(why)
 	}
