@@ -39,11 +39,14 @@ func (m *Master) statusUpdate(a *agent, u *stoapb.Update) {
 	if u.LatestState != nil {
 		latest = u.GetLatestState()
 	}
+	before := t.state
 	m.advance(t, latest)
 	m.resolveDoubt(t)
 	if !retry {
 		t.record(s)
 		m.publish(TaskUpdated{t.snapshot(), s})
+	} else if t.state != before {
+		m.publish(TaskUpdated{t.snapshot(), nil})
 	}
 	switch {
 	case f.removed:
