@@ -314,7 +314,7 @@ func (n *node) entitledOn(ag *agent) bool {
 	return false
 }
 
-// cuts finds what quota leaves the role of v: a.room gets all amounts that are cut. It
+// cuts finds what quota leaves the role of v: a.cut gets all amounts that are less. It
 // reports whether there are any.
 func (a *Allocator) cuts(v vec, n *node) bool {
 	a.cut = a.cut[:0]

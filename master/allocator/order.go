@@ -64,7 +64,7 @@ type order struct {
 	of     *table
 }
 
-// maxBlock keeps a block within a few cache lines' worth of moving.
+// maxBlock keeps what a move has to shift within 1 KiB.
 const maxBlock = 256
 
 // less reports whether the entry with that number is before e.

@@ -105,7 +105,7 @@ func (a *Allocator) share(v vec) float64 {
 	return share
 }
 
-// ranks moves a client and its roles to where their shares now belong.
+// rank moves a client and its roles to where their shares now belong.
 func (a *Allocator) rank(c *client) {
 	if a.stale {
 		return // all will be ranked anew
