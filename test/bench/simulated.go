@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/frame"
+)
+
+const (
+	// tasksPerAgent run at the end.
+	tasksPerAgent = 200
+	// tasksPerAccept are launched by one call.
+	tasksPerAccept = 100
+	// schedulers share the tasks.
+	schedulers = 5
+	// window is how many tasks one scheduler has launched and not heard of.
+	window = 4000
+)
+
+// swarm is many agents in this process, each with a link of its own to the master. They
+// say of every task at once that it runs.
+type swarm struct {
+	registered atomic.Int64
+	acked      atomic.Int64
+	want       int64
+	done       chan struct{} // closed when want tasks are acknowledged
+	conns      []net.Conn
+}
+
+// simulated measures the master with agents that launch nothing.
+func simulated(b *bench) error {
+	// A descriptor for each end of each link.
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	sizes := []int{1000, 5000}
+	if b.quick {
+		sizes = []int{50}
+	}
+	for range b.runs {
+		for _, n := range sizes {
+			if err := b.simulate(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) simulate(agents int) error {
+	dir := filepath.Join(b.dir, "simulated")
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	m, err := b.start("master", dir)
+	if err != nil {
+		return err
+	}
+	defer m.stop()
+	name := fmt.Sprintf("%d simulated agents: ", agents)
+	before, err := cpu(m.pid())
+	if err != nil {
+		return err
+	}
+	s := &swarm{want: int64(agents * tasksPerAgent), done: make(chan struct{})}
+	began := time.Now()
+	stop := profiles(fmt.Sprintf("register-%d", agents), m)
+	if err := s.connect(m.addr(), agents); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	stop()
+	defer s.close()
+	after, err := cpu(m.pid())
+	if err != nil {
+		return err
+	}
+	b.table.add(row{what: name + "registered, with their records in the registry", unit: "agents/s", goal: "-",
+		peer: "Mesos 2,100/s (back, nothing written)"}, float64(agents)/took.Seconds())
+	b.table.add(row{what: name + "master's CPU for one registration", unit: "µs", goal: "-", peer: "-"},
+		micros(after-before)/float64(agents))
+
+	before = after
+	own, err := cpu(os.Getpid())
+	if err != nil {
+		return err
+	}
+	stop = profiles(fmt.Sprintf("simulated-%d", agents), m)
+	began = time.Now()
+	if err := s.schedule(m.addr()); err != nil {
+		return fmt.Errorf("%w: %s", err, m.log())
+	}
+	took = time.Since(began)
+	stop()
+	after, err = cpu(m.pid())
+	if err != nil {
+		return err
+	}
+	ownAfter, err := cpu(os.Getpid())
+	if err != nil {
+		return err
+	}
+	rss, err := kib(fmt.Sprintf("/proc/%d/status", m.pid()), "VmRSS")
+	if err != nil {
+		return err
+	}
+	b.table.add(row{what: fmt.Sprintf("%s%s tasks running and acknowledged", name, number(float64(s.want))), unit: "tasks/s", goal: "16,700/s",
+		peer: "Nomad C1M 3,750/s on 5 servers"}, float64(s.want)/took.Seconds())
+	b.table.add(row{what: name + "master's CPU for one task", unit: "µs", goal: "40 µs", peer: "-"}, micros(after-before)/float64(s.want))
+	b.table.add(row{what: name + "CPU of agents and frameworks for one task", unit: "µs", goal: "-", peer: "-"}, micros(ownAfter-own)/float64(s.want))
+	b.table.add(row{what: name + "master's RSS at the end", unit: "MiB", goal: "-", peer: "-"}, rss/(1<<20))
+	return nil
+}
+
+// connect registers n agents, some at a time, and leaves them serving.
+func (s *swarm) connect(addr string, n int) error {
+	s.conns = make([]net.Conn, n)
+	var group errgroup.Group
+	group.SetLimit(256)
+	for i := range n {
+		group.Go(func() error {
+			conn, in, err := dial(addr)
+			if err != nil {
+				return err
+			}
+			s.conns[i] = conn
+			a := &simAgent{swarm: s, in: in, frames: frame.NewReader(in), out: frame.NewWriter(conn)}
+			if err := a.register(i); err != nil {
+				return err
+			}
+			go a.serve(i) // until the connection is closed
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (s *swarm) close() {
+	for _, c := range s.conns {
+		c.Close()
+	}
+}
+
+// dial asks the master for a link.
+func dial(addr string) (net.Conn, *bufio.Reader, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: %s\r\nContent-Length: 0\r\n\r\n",
+		frame.Path, addr, frame.Protocol)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		return nil, nil, fmt.Errorf("link: %s", answer.Status)
+	}
+	return conn, in, nil
+}
+
+type simAgent struct {
+	swarm  *swarm
+	in     *bufio.Reader
+	frames *frame.Reader
+	out    *frame.Writer
+	id     *mesos.AgentID
+}
+
+func (a *simAgent) register(i int) error {
+	host := fmt.Sprintf("agent-%d", i)
+	scalar := func(name string, v float64) *mesos.Resource {
+		return &mesos.Resource{Name: &name, Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &v}}
+	}
+	resources := []*mesos.Resource{scalar("cpus", 64), scalar("mem", 262144), scalar("disk", 1048576), {
+		Name: proto.String("ports"), Type: mesos.Value_RANGES.Enum(),
+		Ranges: &mesos.Value_Ranges{Range: []*mesos.Value_Range{{Begin: proto.Uint64(31000), End: proto.Uint64(32000)}}},
+	}}
+	err := a.out.Write(&stoapb.ToMaster{Body: &stoapb.ToMaster_Register{Register: &stoapb.Register{
+		Protocol: proto.Uint32(1), StoaVersion: proto.String("bench"),
+		Info: &mesos.AgentInfo{Hostname: &host, Port: proto.Int32(5051), Resources: resources},
+		Ip:   proto.String(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255)), BootId: &host, Resources: resources,
+	}}})
+	if err = errors.Join(err, a.out.Flush()); err != nil {
+		return err
+	}
+	for {
+		var m stoapb.ToAgent
+		if err := a.frames.Read(&m); err != nil {
+			return err
+		}
+		if r := m.GetRefused(); r != nil {
+			return errors.New(r.GetMessage())
+		}
+		if r := m.GetRegistered(); r != nil {
+			a.id = r.AgentId
+			return nil
+		}
+	}
+}
+
+// serve answers frames until the link ends.
+func (a *simAgent) serve(i int) {
+	running, source := mesos.TaskState_TASK_RUNNING, mesos.TaskStatus_SOURCE_EXECUTOR
+	uuid := func(n int) []byte {
+		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(i+1)), uint64(n))
+	}
+	var m stoapb.ToAgent
+	for n := 1; ; n++ {
+		if a.in.Buffered() == 0 && a.out.Flush() != nil {
+			return
+		}
+		if a.frames.Read(&m) != nil {
+			return // whoever waits for its tasks will say so
+		}
+		var answer *stoapb.ToMaster
+		switch body := m.Body.(type) {
+		case *stoapb.ToAgent_RunTask:
+			task := body.RunTask.GetTask()
+			answer = &stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
+				FrameworkId: body.RunTask.GetFramework().GetId(), LatestState: &running,
+				Status: &mesos.TaskStatus{
+					TaskId: task.GetTaskId(), AgentId: a.id, State: &running, Source: &source, Uuid: uuid(n),
+					Timestamp:  proto.Float64(float64(time.Now().UnixMicro()) / 1e6),
+					ExecutorId: &mesos.ExecutorID{Value: task.GetTaskId().Value},
+				},
+			}}}
+		case *stoapb.ToAgent_Acknowledge:
+			if a.swarm.acked.Add(1) == a.swarm.want {
+				close(a.swarm.done)
+			}
+		case *stoapb.ToAgent_Ping:
+			answer = &stoapb.ToMaster{Body: &stoapb.ToMaster_Pong{Pong: &stoapb.Pong{Seq: body.Ping.Seq}}}
+		}
+		if answer != nil && a.out.Write(answer) != nil {
+			return
+		}
+	}
+}
+
+// schedule runs the frameworks until every task is acknowledged.
+func (s *swarm) schedule(addr string) error {
+	var group errgroup.Group
+	var launched atomic.Int64
+	var closing sync.WaitGroup
+	for i := range schedulers {
+		f, err := subscribe(addr, fmt.Sprintf("bench-%d", i), codec.Protobuf)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error {
+			err := s.scheduler(f, i, &launched)
+			select {
+			case <-s.done:
+				return nil // its stream was closed for that
+			default:
+				return err
+			}
+		})
+		closing.Go(func() {
+			<-s.done
+			f.conn.Close()
+		})
+	}
+	err := group.Wait()
+	if err == nil {
+		closing.Wait()
+	}
+	return err
+}
+
+// scheduler fills offers until all tasks of the swarm are launched, and hears what
+// becomes of its own.
+func (s *swarm) scheduler(f *framework, number int, launched *atomic.Int64) error {
+	flying, serial, suppressed := 0, 0, false
+	for {
+		for len(f.offers) > 0 && flying+tasksPerAccept <= window && !suppressed {
+			if launched.Add(tasksPerAccept) > s.want {
+				suppressed = true // what is held is enough for nobody
+				break
+			}
+			o := f.offers[len(f.offers)-1]
+			f.offers = f.offers[:len(f.offers)-1]
+			list := make([]*mesos.TaskInfo, tasksPerAccept)
+			for i := range list {
+				list[i] = taskInfo(fmt.Sprintf("%d-%d", number, serial), o.AgentId, "true")
+				serial++
+			}
+			flying += tasksPerAccept
+			if err := f.accept([]*mesos.Offer{o}, list); err != nil {
+				return err
+			}
+		}
+		e, err := f.next()
+		if err != nil {
+			return err
+		}
+		if status := e.GetUpdate().GetStatus(); status != nil {
+			if status.GetState() != mesos.TaskState_TASK_RUNNING {
+				return fmt.Errorf("task %s: %v: %s", status.GetTaskId().GetValue(), status.GetState(), status.GetMessage())
+			}
+			flying--
+			if err := f.acknowledge(status); err != nil {
+				return err
+			}
+		}
+	}
+}
