@@ -79,7 +79,7 @@ func (f *fetch) extract(s source, size int64) (entries int, err error) {
 		return 0, err
 	}
 	defer file.Close()
-	limit := max(freeBytes, size*maxRatio)
+	limit := max(f.free, size*maxRatio)
 	u := &unpacker{fetch: f}
 	switch s.kind {
 	case zipped:

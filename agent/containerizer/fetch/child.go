@@ -95,11 +95,15 @@ func run(ctx context.Context, root *os.Root, r request, logger *log.Logger) erro
 	if r.Disk == 0 {
 		r.Disk = 1<<63 - 1
 	}
-	f := &fetch{root: root, log: logger, disk: budget{left: r.Disk, all: r.Disk}, stall: r.Wait}
-	for _, u := range r.URIs {
+	f := &fetch{root: root, log: logger, disk: budget{left: r.Disk, all: r.Disk}, stall: r.Wait, free: freeBytes}
+	return f.all(ctx, r.URIs)
+}
+
+func (f *fetch) all(ctx context.Context, uris []uri) error {
+	for _, u := range uris {
 		if err := f.one(ctx, u); err != nil {
 			err = fmt.Errorf("%s: %w", shown(u.Value), explain(err))
-			logger.Print("failed: ", err)
+			f.log.Print("failed: ", err)
 			return err
 		}
 	}
@@ -112,6 +116,7 @@ type fetch struct {
 	log   *log.Logger
 	disk  budget
 	stall time.Duration
+	free  int64 // what an archive may unpack to, however small it is
 }
 
 func (f *fetch) one(ctx context.Context, u uri) error {

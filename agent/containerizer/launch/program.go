@@ -54,7 +54,7 @@ func Load(dir string) (*Program, error) {
 		return p, nil
 	}
 	// A kernel or a security module may let the memory be made and not be executed.
-	probe, err := p.Spawn(false)
+	probe, err := p.Spawn(0)
 	if err == nil {
 		probe.Abandon()
 		return p, nil
@@ -148,9 +148,10 @@ type Init struct {
 // Namespaces are those a container has of its own, if the agent is root.
 const Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-// Spawn starts an init, which waits for a description. It is in a session of its own
+// Spawn starts an init in new namespaces, Namespaces or 0, which waits for a
+// description. It is in a session of its own
 // and has no descriptor but its socket.
-func (p *Program) Spawn(namespaces bool) (*Init, error) {
+func (p *Program) Spawn(namespaces uintptr) (*Init, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -160,17 +161,13 @@ func (p *Program) Spawn(namespaces bool) (*Init, error) {
 		unix.Close(pair[0])
 		return nil, fmt.Errorf("SO_PASSCRED: %w", err)
 	}
-	var flags uintptr
-	if namespaces {
-		flags = Namespaces
-	}
 	pidfd := -1
 	null := uintptr(p.null)
 	pid, err := syscall.ForkExec(p.path, []string{protocol.NameWaiting}, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=none"},
 		Files: []uintptr{null, null, null, uintptr(pair[1])},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: flags, PidFD: &pidfd},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces, PidFD: &pidfd},
 	})
 	if err == nil && pidfd < 0 {
 		unix.Kill(pid, unix.SIGKILL) // our child, not reaped: the number is still its own
@@ -247,6 +244,21 @@ func (i *Init) CloseSocket() {
 	}
 }
 
+// Kill ends the init and, in a pid namespace, everything in it. It leaves no record.
+func (i *Init) Kill() {
+	if i.PidFD >= 0 {
+		unix.PidfdSendSignal(i.PidFD, unix.SIGKILL, nil, 0)
+	}
+}
+
+// Close lets go of the init's pidfd.
+func (i *Init) Close() {
+	if i.PidFD >= 0 {
+		unix.Close(i.PidFD)
+		i.PidFD = -1
+	}
+}
+
 // Reap collects the wait status of an ended init, if this process started it.
 func (i *Init) Reap() {
 	unix.Wait4(i.Pid, nil, unix.WNOHANG, nil)
@@ -255,12 +267,11 @@ func (i *Init) Reap() {
 // Abandon ends an init that was not told to go, and returns when it has ended.
 func (i *Init) Abandon() {
 	i.CloseSocket()
-	unix.PidfdSendSignal(i.PidFD, unix.SIGKILL, nil, 0)
+	i.Kill()
 	for {
 		if _, err := unix.Wait4(i.Pid, nil, 0, nil); err != unix.EINTR {
 			break
 		}
 	}
-	unix.Close(i.PidFD)
-	i.PidFD = -1
+	i.Close()
 }
