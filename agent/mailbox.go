@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/stoa-kernel/stoa/agent/container"
 	"github.com/stoa-kernel/stoa/agent/state"
 )
 
@@ -75,9 +74,6 @@ func (m *mailbox) submit(ctx context.Context, in state.Input) error {
 func (m *mailbox) post(in state.Input) {
 	_ = m.put(input{in, false}) // fails only when nobody is left to be told
 }
-
-// event is the containerizer's way in.
-func (m *mailbox) event(e container.Event) { m.post(state.Container{Event: e}) }
 
 // take removes up to n inputs; more says that others wait.
 func (m *mailbox) take(n int) (inputs []state.Input, more bool) {

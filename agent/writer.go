@@ -55,6 +55,7 @@ func (g *group) size() int   { return g.batch.Size() }
 // once for all of it.
 type writer struct {
 	log     *checkpoint.Log
+	limit   int64  // bytes of records at which the log is due to be replaced
 	tell    func() // there are news in durable
 	observe func(time.Duration)
 	wake    chan struct{}
@@ -72,7 +73,7 @@ type writer struct {
 }
 
 func newWriter(log *checkpoint.Log, tell func(), observe func(time.Duration)) *writer {
-	w := &writer{log: log, tell: tell, observe: observe, wake: make(chan struct{}, 1), broken: make(chan struct{}), done: make(chan struct{})}
+	w := &writer{log: log, limit: compactAt, tell: tell, observe: observe, wake: make(chan struct{}, 1), broken: make(chan struct{}), done: make(chan struct{})}
 	w.since, w.snapshot = log.Grown()
 	return w
 }
@@ -93,7 +94,7 @@ func (w *writer) add(g *group) {
 func (w *writer) grown(more int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.since+int64(more) > max(compactAt, compactRatio*w.snapshot, w.retryAt)
+	return w.since+int64(more) > max(w.limit, compactRatio*w.snapshot, w.retryAt)
 }
 
 // durable is the position up to which effects may follow.

@@ -32,8 +32,14 @@ type refusal struct {
 
 func (r *refusal) write(w http.ResponseWriter) { fail(w, r.status, r.message) }
 
-// call reads and decodes a v1 call into m.
-func (s *Server) call(w http.ResponseWriter, r *http.Request, m proto.Message) *refusal {
+// call reads and decodes a v1 call into m. What it takes of the budget is kept until
+// release, since m is as large as the body; release is never nil.
+func (s *Server) call(w http.ResponseWriter, r *http.Request, m proto.Message) (release func(), refused *refusal) {
+	var taken int64
+	return func() { s.bodies.Release(taken) }, s.decode(w, r, m, &taken)
+}
+
+func (s *Server) decode(w http.ResponseWriter, r *http.Request, m proto.Message, taken *int64) *refusal {
 	values, ok := r.Header["Content-Type"]
 	if !ok {
 		return &refusal{http.StatusBadRequest, "Expecting 'Content-Type' to be present"}
@@ -42,9 +48,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, m proto.Message) *
 	if !ok {
 		return &refusal{http.StatusUnsupportedMediaType, fmt.Sprintf("Expecting 'Content-Type' of %v or %v", codec.JSON, codec.Protobuf)}
 	}
-	var taken int64
-	defer func() { s.bodies.Release(taken) }()
-	body, refused := s.read(w, r, &taken)
+	body, refused := s.read(w, r, taken)
 	if refused != nil {
 		return refused
 	}

@@ -26,7 +26,10 @@ func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := &executorpb.Call{}
-	if refused := s.call(w, r, call); refused != nil {
+	release, refused := s.call(w, r, call)
+	released := sync.OnceFunc(release)
+	defer released()
+	if refused != nil {
 		refused.write(w)
 		return
 	}
@@ -41,7 +44,7 @@ func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.Protobuf.String()+"' or '"+codec.JSON.String()+"'")
 			return
 		}
-		s.subscribe(w, r, c, call)
+		s.subscribe(w, r, c, call, released)
 	case executorpb.Call_HEARTBEAT:
 		// Accepted whoever it names: executors send dummy ids, as Mesos's own does.
 		w.WriteHeader(http.StatusAccepted)
@@ -135,7 +138,7 @@ func (s *Server) open(control *http.ResponseController) (*stream, error) {
 	return st, nil
 }
 
-func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec, call *executorpb.Call) {
+func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec, call *executorpb.Call, release func()) {
 	control := http.NewResponseController(w)
 	st, err := s.open(control)
 	if err != nil {
@@ -145,6 +148,7 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec
 	a := s.ask(r.Context(), func(t state.Token) state.Input {
 		return state.ExecutorSubscribe{Token: t, Stream: st.id, Call: call}
 	})
+	release() // the call was taken; the stream may last
 	if a.status != http.StatusOK {
 		s.drop(r.Context(), st)
 		s.reply(w, a)

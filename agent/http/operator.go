@@ -24,7 +24,9 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := &agentpb.Call{}
-	if refused := s.call(w, r, call); refused != nil {
+	release, refused := s.call(w, r, call)
+	defer release()
+	if refused != nil {
 		refused.write(w)
 		return
 	}
