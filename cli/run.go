@@ -18,7 +18,7 @@ import (
 func runCommand(s *session) *cobra.Command {
 	spec := run.Spec{}
 	var env []string
-	var memory, disk size
+	var memory, disk Size
 	var restart string
 	var detach bool
 	c := &cobra.Command{

@@ -12,16 +12,21 @@ var units = map[string]float64{
 	"g": 1024, "gb": 1024, "gib": 1024, "t": 1024 * 1024, "tb": 1024 * 1024, "tib": 1024 * 1024,
 }
 
-// size is a flag of mebibytes: "512", "512MB", "8G", "1.5 GiB". Powers of 1024 all, as
+// Size is a flag of mebibytes: "512", "512MB", "8G", "1.5 GiB". Powers of 1024 all, as
 // Mesos counts.
-type size float64
+type Size float64
 
-func (s *size) String() string { return strconv.FormatFloat(float64(*s), 'g', -1, 64) }
-func (s *size) Type() string   { return "size" }
-func (s *size) Set(text string) error {
+// String implements pflag.Value.
+func (s *Size) String() string { return strconv.FormatFloat(float64(*s), 'g', -1, 64) }
+
+// Type implements pflag.Value.
+func (s *Size) Type() string { return "size" }
+
+// Set implements pflag.Value.
+func (s *Size) Set(text string) error {
 	v, err := parseSize(text)
 	if err == nil {
-		*s = size(v)
+		*s = Size(v)
 	}
 	return err
 }

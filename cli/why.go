@@ -67,7 +67,7 @@ func (s *session) kill(ctx context.Context, name string, hasGrace bool, grace ti
 
 func whyCommand(s *session) *cobra.Command {
 	var cpus float64
-	var memory, disk size
+	var memory, disk Size
 	var ports int
 	var role string
 	c := &cobra.Command{

@@ -19,7 +19,7 @@ import (
 
 // Commands are the verbs that start roles.
 func Commands(root *cobra.Command) {
-	root.AddCommand(masterCommand(), runsCommand())
+	root.AddCommand(upCommand(), masterCommand(), agentCommand(), runsCommand())
 	// Mesos spells flags with underscores: both are understood everywhere.
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))
