@@ -40,6 +40,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/account"
+	"github.com/stoa-kernel/stoa/internal/dirlock"
 	"github.com/stoa-kernel/stoa/internal/failpoint"
 	"github.com/stoa-kernel/stoa/internal/vfs"
 	"github.com/stoa-kernel/stoa/kernel/id"
@@ -138,7 +139,7 @@ func Run(ctx context.Context, c Config) error {
 	if err := errors.Join(os.MkdirAll(work, 0o755), os.MkdirAll(meta, 0o700)); err != nil {
 		return fmt.Errorf("work directory: %w", err)
 	}
-	lock, err := checkpoint.Acquire(meta, "stoa agent")
+	lock, err := dirlock.Acquire(meta, "stoa agent")
 	if err != nil {
 		return err
 	}

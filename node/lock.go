@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/stoa-kernel/stoa/cli"
+	"github.com/stoa-kernel/stoa/internal/dirlock"
 )
 
 // lock takes a data directory for this process until it ends, however it ends.
@@ -19,28 +20,20 @@ func lock(dir, what string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &cli.Error{What: "the data directory cannot be made", Why: err.Error(), Try: "another --data-dir"}
 	}
-	path := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, &cli.Error{What: "the data directory cannot be used", Why: err.Error(), Try: "another --data-dir"}
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		holder, _ := os.ReadFile(path)
+	l, err := dirlock.Acquire(dir, "stoa "+what)
+	var held *dirlock.Held
+	switch {
+	case errors.As(err, &held):
 		return nil, &cli.Error{
 			What: "the data directory " + dir + " is in use",
-			Why:  "by " + strings.TrimSpace(string(holder)),
+			Why:  "by " + held.By,
 			Try:  "stop that process, or choose another --data-dir",
 			Code: cli.ExitConflict,
 		}
+	case err != nil:
+		return nil, &cli.Error{What: "the data directory cannot be used", Why: err.Error(), Try: "another --data-dir"}
 	}
-	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "stoa %s, process %d\n", what, os.Getpid())
-	}
-	return func() { f.Close() }, nil
+	return func() { _ = l.Release() }, nil // the file's content does not matter any more
 }
 
 // taken explains why an address cannot be listened on: the flag, and who holds it. Other

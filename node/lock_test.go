@@ -19,7 +19,7 @@ func TestASecondProcessIsToldWhoHoldsTheDataDirectory(t *testing.T) {
 	}
 	_, err = lock(dir, "up")
 	var e *cli.Error
-	if !errors.As(err, &e) || !strings.Contains(e.Why, fmt.Sprintf("stoa up, process %d", os.Getpid())) || e.Code != cli.ExitConflict {
+	if !errors.As(err, &e) || !strings.Contains(e.Why, fmt.Sprintf("process %d (stoa up)", os.Getpid())) || e.Code != cli.ExitConflict {
 		t.Errorf("second lock: %+v", err)
 	}
 	release()

@@ -3,10 +3,8 @@ package checkpoint
 import (
 	"bytes"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -184,45 +182,6 @@ func TestForeignFiles(t *testing.T) {
 		if _, _, err := Open(m, dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestLock(t *testing.T) {
-	d := t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "CHECKPOINT_LOCK="+d)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, len("locked\n"))
-	if _, err := io.ReadFull(stdout, line); err != nil || string(line) != "locked\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
-	_, err = Acquire(d, "this one")
-	if err == nil || !strings.Contains(err.Error(), "(the other one)") || !strings.Contains(err.Error(), d) {
-		t.Fatalf("while another process has it: %v", err)
-	}
-	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	l, err := Acquire(d, "this one")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Acquire(d, "again"); err == nil {
-		t.Fatal("locked twice")
-	}
-	if err := l.Release(); err != nil {
-		t.Fatal(err)
 	}
 }
 
