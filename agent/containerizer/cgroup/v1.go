@@ -18,6 +18,7 @@ import (
 type v1 struct {
 	root  string
 	trees []tree
+	swap  bool // memory and swap together can be bounded
 	rmdir func(string) error
 }
 
@@ -32,6 +33,10 @@ func openV1(mounts map[string]string, root string) (*v1, error) {
 		h.trees = append(h.trees, tree{c, mounts[c]})
 		if err := os.MkdirAll(filepath.Join(mounts[c], root), 0o755); err != nil {
 			return nil, fmt.Errorf("make the cgroups root: %w", err)
+		}
+		if c == "memory" {
+			_, err := os.Stat(filepath.Join(mounts[c], root, memsw))
+			h.swap = err == nil
 		}
 	}
 	return h, nil
@@ -60,7 +65,7 @@ func settingsV1(controller string, l container.Limits, fresh bool) []setting {
 			s = append(s, setting{"memory.soft_limit_in_bytes", or(n, "-1")})
 		}
 		if n := hard(l); n > 0 || !fresh {
-			s = append(s, setting{"memory.limit_in_bytes", or(n, "-1")})
+			s = append(s, setting{memory, or(n, "-1")})
 		}
 	case "cpu":
 		s = append(s, setting{"cpu.shares", strconv.FormatInt(shares(l), 10)})
@@ -79,13 +84,50 @@ func settingsV1(controller string, l container.Limits, fresh bool) []setting {
 	return s
 }
 
+// Files of the two hard limits; memsw is there if the kernel accounts swap.
+const (
+	memory = "memory.limit_in_bytes"
+	memsw  = "memory.memsw.limit_in_bytes"
+)
+
+// withSwap adds, to settings with a memory limit, the same limit for memory and swap
+// together, so that swap is no way around it. The kernel wants that limit to be the
+// higher one at any time; now is what it is, 0 for none.
+func withSwap(list []setting, l container.Limits, now int64) []setting {
+	i := slices.IndexFunc(list, func(s setting) bool { return s.file == memory })
+	if i < 0 {
+		return list
+	}
+	n := hard(l)
+	if n == 0 || now > 0 && n > now {
+		return slices.Insert(list, i, setting{memsw, or(n, "-1")})
+	}
+	return slices.Insert(list, i+1, setting{memsw, or(n, "-1")})
+}
+
+func (h *v1) settings(t tree, dir string, l container.Limits, fresh bool) ([]setting, error) {
+	list := settingsV1(t.controller, l, fresh)
+	if t.controller != "memory" || !h.swap {
+		return list, nil
+	}
+	now, err := number(dir, memsw)
+	if err != nil {
+		return nil, err
+	}
+	return withSwap(list, l, now), nil
+}
+
 func (h *v1) Create(name string, l container.Limits) error {
 	for _, t := range h.trees {
 		dir := h.dir(t, name)
 		if err := makeChild(dir); err != nil {
 			return err
 		}
-		for _, s := range settingsV1(t.controller, l, true) {
+		list, err := h.settings(t, dir, l, true)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
 			if err := write(dir, s); err != nil {
 				return err
 			}
@@ -97,8 +139,11 @@ func (h *v1) Create(name string, l container.Limits) error {
 func (h *v1) Update(name string, l container.Limits) error {
 	var errs []error
 	for _, t := range h.trees {
-		for _, s := range settingsV1(t.controller, l, false) {
-			errs = append(errs, write(h.dir(t, name), s))
+		dir := h.dir(t, name)
+		list, err := h.settings(t, dir, l, false)
+		errs = append(errs, err)
+		for _, s := range list {
+			errs = append(errs, write(dir, s))
 		}
 	}
 	return errors.Join(errs...)
@@ -129,7 +174,7 @@ func (h *v1) Memory(name string) (Memory, error) {
 		if err != nil {
 			return Memory{}, err
 		}
-		limit, err := number(dir, "memory.limit_in_bytes")
+		limit, err := number(dir, memory)
 		return Memory{OOM: kills > 0, Peak: peak, Limit: limit}, err
 	}
 	return Memory{}, nil

@@ -24,6 +24,7 @@ const leaf = "stoa-agent"
 type v2 struct {
 	base, root string // base is absolute
 	missing    []string
+	swap       bool // swap can be bounded
 	rmdir      func(string) error
 }
 
@@ -78,6 +79,8 @@ func openV2(mount, own, root string, pid int) (*v2, error) {
 			}
 		}
 	}
+	_, err = os.Stat(filepath.Join(h.base, root, "memory.swap.max"))
+	h.swap = err == nil
 	return h, nil
 }
 
@@ -89,10 +92,10 @@ func (h *v2) Entry(name string) Entry { return Entry{Dir: h.dir(name)} }
 // weight maps shares 2…262144 to 1…10000, as systemd and the container runtimes do.
 func weight(shares int64) int64 { return 1 + (min(shares, 262144)-2)*9999/262142 }
 
-// settingsV2 says what to write for the controllers that are there.
-func settingsV2(missing []string, l container.Limits, fresh bool) []setting {
+// settings says what to write for the controllers that are there.
+func (h *v2) settings(l container.Limits, fresh bool) []setting {
 	var s []setting
-	has := func(c string) bool { return !slices.Contains(missing, c) }
+	has := func(c string) bool { return !slices.Contains(h.missing, c) }
 	if has("memory") {
 		// The request is what the kernel protects when memory is short: v1's soft limit.
 		if n := soft(l); n > 0 || !fresh {
@@ -100,6 +103,13 @@ func settingsV2(missing []string, l container.Limits, fresh bool) []setting {
 		}
 		if n := hard(l); n > 0 || !fresh {
 			s = append(s, setting{"memory.max", or(n, "max")})
+			if h.swap { // which would be a way around the limit
+				swap := "0"
+				if n == 0 {
+					swap = "max"
+				}
+				s = append(s, setting{"memory.swap.max", swap})
+			}
 		}
 	}
 	if has("cpu") {
@@ -120,7 +130,7 @@ func (h *v2) Create(name string, l container.Limits) error {
 	if err := makeChild(h.dir(name)); err != nil {
 		return err
 	}
-	for _, s := range settingsV2(h.missing, l, true) {
+	for _, s := range h.settings(l, true) {
 		if err := write(h.dir(name), s); err != nil {
 			return err
 		}
@@ -130,7 +140,7 @@ func (h *v2) Create(name string, l container.Limits) error {
 
 func (h *v2) Update(name string, l container.Limits) error {
 	var errs []error
-	for _, s := range settingsV2(h.missing, l, false) {
+	for _, s := range h.settings(l, false) {
 		if s.file == "memory.max" && s.value != "max" {
 			// Where v1 refuses, v2 would kill to get below the limit.
 			limit, _ := strconv.ParseInt(s.value, 10, 64)
