@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -221,6 +222,8 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 		delete(f.unreachable, tid)
 		f.unreachableOrder = slices.DeleteFunc(f.unreachableOrder, func(x *task) bool { return x == back })
 		t.kill, t.killed = back.kill, back.killed
+		// Acknowledged while the agent was away: the framework is not to see it again.
+		t.acked = back.acked && bytes.Equal(back.statusUUID, t.statusUUID)
 	}
 	m.addTask(t)
 	if lifecycle.Terminal(t.state) {
