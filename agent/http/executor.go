@@ -150,7 +150,7 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec
 	})
 	release() // the call was taken; the stream may last
 	if a.status != http.StatusOK {
-		s.drop(r.Context(), st)
+		s.tell(r.Context(), st, s.drop(st))
 		s.reply(w, a)
 		return
 	}
@@ -160,33 +160,46 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec
 	if err = control.Flush(); err == nil {
 		err = s.write(r.Context(), w, control, st, c)
 	}
-	waiting, cut := s.drop(r.Context(), st)
-	if cut == errSlow || cut == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+	left := s.drop(st)
+	if left.cut == errSlow || left.cut == nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		s.CutOff.Add(1)
 		s.Log.Warn("executor stream cut off: it reads too slowly", "framework", call.GetFrameworkId().GetValue(),
-			"executor", call.GetExecutorId().GetValue(), "waiting_bytes", waiting)
+			"executor", call.GetExecutorId().GetValue(), "waiting_bytes", left.bytes)
 	}
+	// What is logged and counted comes first: whoever hears that the stream is gone may
+	// look for it.
+	s.tell(r.Context(), st, left)
 	if err != nil {
 		// No end-of-body mark: the executor must not take this for an orderly end.
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// drop forgets a stream and tells the loop, unless that ended it.
-func (s *Server) drop(ctx context.Context, st *stream) (waiting int, cut error) {
+// remains are what was left of a stream when it ended.
+type remains struct {
+	bytes  int
+	cut    error
+	ending bool
+}
+
+// drop forgets a stream.
+func (s *Server) drop(st *stream) remains {
 	s.mu.Lock()
 	delete(s.streams, st.id)
 	s.mu.Unlock()
 	st.mu.Lock()
-	ending := st.ending
-	waiting, cut = st.bytes, st.cut
+	defer st.mu.Unlock()
+	left := remains{st.bytes, st.cut, st.ending}
 	st.gone, st.queue = true, nil
-	st.mu.Unlock()
-	if !ending {
+	return left
+}
+
+// tell lets the loop know of a stream's end, unless the loop ended it.
+func (s *Server) tell(ctx context.Context, st *stream, left remains) {
+	if !left.ending {
 		// Fails only when the loop has ended and nobody is left to be told.
 		_ = s.Submit(context.WithoutCancel(ctx), state.ExecutorGone{Stream: st.id})
 	}
-	return waiting, cut
 }
 
 var errSlow = errors.New("the stream's queue is full")

@@ -371,7 +371,7 @@ func TestSlowExecutor(t *testing.T) {
 			if gone, ok := (<-f.inputs).(state.ExecutorGone); !ok || gone.Stream != in.Stream {
 				t.Fatalf("input %#v", gone)
 			}
-			// The line is written, and the stream gone, before the connection closes.
+			// The line was written before the loop was told; then the connection closes.
 			if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !strings.Contains(err.Error(), "reset") {
 				t.Fatal(err)
 			}
