@@ -4,6 +4,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"google.golang.org/protobuf/proto"
 )
@@ -45,6 +46,9 @@ func (a *Agent) forked(ev container.Forked) {
 		return
 	}
 	e.recorded, e.bootID, e.pid, e.startTime = true, ev.BootID, ev.Pid, ev.StartTime
+	if planted.Bug("go sent before the record") {
+		a.out.add(Go{e.container})
+	}
 	a.persist(false, e.forkedRecord())
 	a.out.add(Go{e.container})
 	e.stage = going

@@ -7,6 +7,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
 )
@@ -100,6 +101,10 @@ func (a *Agent) volumesApplied(in VolumesApplied) {
 
 func (a *Agent) commitOperation(m *stoapb.ApplyOperation, next resource.Resources) {
 	a.total = next
+	if planted.Bug("operation answered without its record") {
+		a.finishOperation(m, mesos.OperationState_OPERATION_FINISHED, "")
+		return
+	}
 	a.persist(true, a.resourcesRecord())
 	a.finishOperation(m, mesos.OperationState_OPERATION_FINISHED, "")
 }

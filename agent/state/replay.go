@@ -6,6 +6,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
@@ -68,6 +69,15 @@ func (a *Agent) Replay(records []*stoapb.LogRecord) error {
 		default:
 			return fmt.Errorf("record %d of the agent's log is of a kind this version does not know; "+
 				"run the version that wrote it, or a newer one", i)
+		}
+	}
+	if planted.Bug("recovered update order swapped") {
+		for _, f := range a.frameworks {
+			for _, t := range f.tasks {
+				if p := t.stream.Pending(); len(p) > 1 {
+					p[0], p[1] = p[1], p[0]
+				}
+			}
 		}
 	}
 	if n := len(records); n > 0 {

@@ -3,6 +3,7 @@ package state
 import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"google.golang.org/protobuf/proto"
@@ -21,7 +22,7 @@ func (a *Agent) runTask(m *stoapb.RunTask) {
 	}
 	f := a.framework(fid)
 	// A framework that is shut down cannot acknowledge what would come of it.
-	if f.terminating || f.tasks[tid] != nil {
+	if f.terminating || f.tasks[tid] != nil && !planted.Bug("duplicate RunTask after reconnect launched again") {
 		return
 	}
 	a.setFramework(f, m.GetFramework())

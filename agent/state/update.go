@@ -5,6 +5,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"google.golang.org/protobuf/proto"
 )
@@ -54,6 +55,9 @@ func (a *Agent) update(t *task, u *mesos.TaskStatus) bool {
 		return false
 	}
 	t.state, t.latest = u.GetState(), u
+	if planted.Bug("update forwarded before durable") {
+		a.forward(t)
+	}
 	a.persist(true, &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: &stoapb.TaskUpdate{
 		FrameworkId: frameworkID(t.framework.id), Status: u,
 	}}})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/task"
 )
 
@@ -87,7 +88,7 @@ func (s *Stream) Forward(now time.Duration, r Retry) (u *mesos.TaskStatus, again
 // Acknowledge removes the head if uuid is its uuid, and reports whether it did. Any
 // other uuid changes nothing: a late acknowledgement, or a forged one.
 func (s *Stream) Acknowledge(uuid []byte) bool {
-	if len(s.pending) == 0 || !bytes.Equal(s.pending[0].GetUuid(), uuid) {
+	if len(s.pending) == 0 || !bytes.Equal(s.pending[0].GetUuid(), uuid) && !planted.Bug("ack with a wrong uuid advancing the stream") {
 		return false
 	}
 	s.last = s.pending[0]

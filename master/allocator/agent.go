@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 )
@@ -245,7 +246,7 @@ func (a *Allocator) recompute(ag *agent) {
 
 // setFree replaces what is free. more says that it may have more than before.
 func (a *Allocator) setFree(ag *agent, free resource.Resources, more bool) {
-	if ag.active {
+	if ag.active && (more || !planted.Bug("quota headroom ignoring offered resources")) {
 		a.available.sub(ag.plain)
 	}
 	ag.free = free
@@ -273,7 +274,7 @@ func (a *Allocator) setFree(ag *agent, free resource.Resources, more bool) {
 			ag.plain.gain(a.names.of(it.Name()), int64(it.Scalar()))
 		}
 	}
-	if ag.active {
+	if ag.active && (more || !planted.Bug("quota headroom ignoring offered resources")) {
 		a.available.add(ag.plain)
 	}
 	a.stirred = a.stirred || a.quotas > 0

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 )
@@ -26,7 +27,7 @@ func (m *Master) acknowledge(f *framework, call *schedulerpb.Call_Acknowledge) {
 		}
 		return
 	}
-	if t.agent != a || t.acked || t.statusUUID == nil || !bytes.Equal(t.statusUUID, call.GetUuid()) {
+	if t.agent != a || t.acked || t.statusUUID == nil || !bytes.Equal(t.statusUUID, call.GetUuid()) && !planted.Bug("ack with a wrong uuid advancing the stream") {
 		return
 	}
 	t.acked = true

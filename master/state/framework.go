@@ -7,6 +7,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"github.com/stoa-kernel/stoa/master/allocator"
@@ -271,7 +272,7 @@ func (m *Master) armFailover(f *framework, left time.Duration) {
 }
 
 func (m *Master) stopFailover(f *framework) {
-	if f.failoverArmed {
+	if f.failoverArmed && !planted.Bug("old subscription's failover timer firing after resubscribe") {
 		f.failoverArmed = false
 		m.stopTimer(TimerFailover, string(f.id))
 	}
@@ -287,7 +288,7 @@ func (m *Master) streamClosed(s Stream) {
 // replaced or stopped by the subscription since, so a connected framework is never hit.
 func (m *Master) failoverExpired(f *framework) {
 	f.failoverArmed = false
-	if !f.connected() {
+	if !f.connected() || planted.Bug("old subscription's failover timer firing after resubscribe") {
 		m.removeFramework(f)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"github.com/stoa-kernel/stoa/master/allocator"
@@ -164,6 +165,9 @@ func (m *Master) takeOffer(o *offer, how string) {
 // rescind takes an offer back and tells the framework.
 func (m *Master) rescind(o *offer, refusal *allocator.Refusal) {
 	m.discard(o, "rescinded", refusal)
+	if planted.Bug("offer counted twice when RESCIND races ACCEPT") {
+		m.offers[o.id] = o
+	}
 	value := string(o.id)
 	m.emit(o.fw, &schedulerpb.Event{
 		Type:    schedulerpb.Event_RESCIND.Enum(),

@@ -8,6 +8,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
@@ -191,7 +192,7 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 		if t.state != before {
 			m.publish(TaskUpdated{t.snapshot(), nil})
 		}
-		if t.killed && !lifecycle.Terminal(t.state) {
+		if t.killed && !lifecycle.Terminal(t.state) && !planted.Bug("KILL lost while the agent is away") {
 			m.killTask(t)
 		}
 		return

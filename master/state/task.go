@@ -7,6 +7,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
@@ -160,6 +161,9 @@ func (m *Master) end(t *task, s *mesos.TaskStatus) {
 func (m *Master) complete(t *task, s *mesos.TaskStatus) {
 	f := t.fw
 	if t.agent != nil {
+		if planted.Bug("resources released both at terminal and at ack") {
+			t.released = false
+		}
 		m.release(t)
 		delete(t.agent.tasks, t.key())
 	}
