@@ -180,7 +180,7 @@ func SandboxPath(framework, executor string) string {
 func (c *Client) Kill(ctx context.Context, framework, task string, grace *time.Duration) error {
 	body := map[string]any{"framework_id": framework, "task_id": task}
 	if grace != nil {
-		body["grace_period"] = grace.Seconds()
+		body["grace_period"] = grace.String()
 	}
 	raw, err := json.Marshal(body)
 	if err != nil {
