@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,6 +147,26 @@ func boot() string {
 type master struct {
 	*httptest.Server
 	links chan *peer
+
+	mu  sync.Mutex
+	all []net.Conn // a connection nobody refers to would be closed
+}
+
+// kept refers to a connection until the test ends.
+func (m *master) kept(c net.Conn) net.Conn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, c)
+	return c
+}
+
+func (m *master) closeAll() {
+	m.Server.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.all {
+		c.Close()
+	}
 }
 
 type peer struct {
@@ -163,9 +184,9 @@ func newMaster(t *testing.T) *master {
 			return
 		}
 		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+frame.Protocol+"\r\n\r\n")
-		m.links <- &peer{conn, frame.NewReader(rw.Reader), frame.NewWriter(conn)}
+		m.links <- &peer{m.kept(conn), frame.NewReader(rw.Reader), frame.NewWriter(conn)}
 	}))
-	t.Cleanup(m.Close)
+	t.Cleanup(m.closeAll)
 	return m
 }
 
@@ -256,7 +277,7 @@ func config(t testing.TB, m *master, work string, c *containers) Config {
 			c.hooks = h
 			return c, nil
 		},
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 
