@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	run "github.com/stoa-kernel/stoa/run/state"
 	"github.com/stoa-kernel/stoa/sdk/operator"
 )
 
@@ -129,12 +130,9 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 		if err != nil {
 			return err
 		}
-		for _, r := range all {
-			if r.ID != name && !strings.HasPrefix(name, r.ID+".") {
-				continue
-			}
+		for _, r := range named(all, name) {
 			for _, n := range r.Instances {
-				if n.State == "waiting" && r.Done == nil && (r.ID == name || name == fmt.Sprintf("%s.%d", r.ID, n.Index)) {
+				if n.State == "waiting" && r.Done == nil && (strings.HasPrefix(r.ID, name) || name == fmt.Sprintf("%s.%d", r.ID, n.Index)) {
 					fmt.Fprintf(s.out, "%s.%d waits for an offer of %s\n", r.ID, n.Index, request(&r.Spec))
 					if n.NotBefore != nil {
 						fmt.Fprintf(s.out, "its last attempt ended with %d (%s); it may start again in %s\n", *n.Exit, n.Message, age(time.Until(*n.NotBefore)))
@@ -171,6 +169,23 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 		}
 	}
 	return nil
+}
+
+// named is the run whose id, or an instance's, is name, or the only one whose id begins
+// with it.
+func named(all []*run.Run, name string) (found []*run.Run) {
+	for _, r := range all {
+		if r.ID == name || strings.HasPrefix(name, r.ID+".") {
+			return []*run.Run{r}
+		}
+		if strings.HasPrefix(r.ID, name) {
+			found = append(found, r)
+		}
+	}
+	if len(found) > 1 {
+		return nil
+	}
+	return found
 }
 
 func (s *session) explain(e *operator.Explanation) error {

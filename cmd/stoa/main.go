@@ -29,9 +29,7 @@ func main() {
 	}
 	node.Commands(root)
 	cli.Commands(root)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &cli.Error{What: err.Error(), Try: c.CommandPath() + " --help", Code: cli.ExitUsage}
-	})
+	cli.Prepare(root)
 	err := root.ExecuteContext(context.Background())
 	os.Exit(cli.Report(os.Stderr, err))
 }

@@ -162,7 +162,7 @@ func (v *Verdict) remedy() string {
 
 func (v *Verdict) describe(now time.Duration) string {
 	if v.Reason == reason.Filtered {
-		return fmt.Sprintf("%s (declined, again in %s)", v.Hostname, max(0, v.Until-now))
+		return fmt.Sprintf("%s (declined, again in %s)", v.Hostname, brief(v.Until-now))
 	}
 	var all []string
 	for _, m := range v.Missing {
@@ -176,6 +176,11 @@ func (v *Verdict) describe(now time.Duration) string {
 		s += ": " + v.Reason.Words()
 	}
 	return s + ")"
+}
+
+// brief is a time to wait, up to the next whole second.
+func brief(d time.Duration) time.Duration {
+	return max(0, d+time.Second-1).Truncate(time.Second)
 }
 
 func describe(q resource.Quantities) string {

@@ -59,7 +59,10 @@ func (m *Master) why(in Why) {
 
 // whyOffers asks the allocator; prefix tells the facts of several roles apart.
 func (m *Master) whyOffers(e *explanation, f id.Framework, r string, request resource.Resources, prefix string) {
-	x := m.alloc.Explain(allocator.Request{Now: m.now.Mono, Role: r, Framework: f, Resources: request})
+	// "ports:2" asks for two, whichever; "ports:[8080-8081]" for these.
+	ports := int(request.Sum("ports") / 1000)
+	request = request.Filter(func(it *resource.Resource) bool { return it.Name() != "ports" || it.Kind() != resource.Scalar })
+	x := m.alloc.Explain(allocator.Request{Now: m.now.Mono, Role: r, Framework: f, Resources: request, Ports: ports})
 	e.Lines = append(e.Lines, x.Lines(m.now.Mono)...)
 	if prefix == "" {
 		if e.Facts == nil {

@@ -142,7 +142,7 @@ func (f *Framework) Step(now clock.Now, in Input) []Effect {
 	case Cancel:
 		s.cancel(in)
 	case Fired:
-		s.revive()
+		s.revive(true)
 		s.arm()
 	}
 	return s.out
@@ -183,7 +183,7 @@ func (s *step) submit(in Submit) {
 	s.f.order = append(s.f.order, r.ID)
 	s.save(r)
 	s.emit(Answer{Token: in.Token, Status: 200, Run: r.clone()})
-	s.revive()
+	s.revive(true)
 }
 
 // newID is the name and eight random digits, unique among the runs known.
@@ -252,9 +252,10 @@ func (s *step) wanting(yield func(*Run, *Instance) bool) {
 	}
 }
 
-// revive asks for offers if anything wants one.
-func (s *step) revive() {
-	if !s.f.connected || !s.f.suppressed {
+// revive asks for offers if anything wants one; anew also if offers come already: what was
+// declined for something larger is wanted now.
+func (s *step) revive(anew bool) {
+	if !s.f.connected || !s.f.suppressed && !anew {
 		return
 	}
 	for range s.wanting {
@@ -415,7 +416,7 @@ func (s *step) status(in Status) {
 	}
 	s.settle(r)
 	s.save(r)
-	s.revive()
+	s.revive(false)
 	s.arm()
 }
 

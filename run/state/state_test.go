@@ -130,6 +130,19 @@ func TestARunFromSubmissionToItsExitCode(t *testing.T) {
 	}
 }
 
+// What is too large for every agent must not make the small wait for its filters' end.
+func TestASmallRunDoesNotWaitBehindALargeOne(t *testing.T) {
+	w := newWorld(t)
+	w.submit(Spec{Argv: []string{"x"}, CPUs: 64})
+	if got := w.offer(4, 1000); got != "decline" {
+		t.Fatalf("too small an offer: %s", got)
+	}
+	w.submit(Spec{Argv: []string{"x"}})
+	if len(w.calls) != 1 || w.calls[0].GetType() != schedulerpb.Call_REVIVE {
+		t.Errorf("submitting a small one: %v", w.calls)
+	}
+}
+
 func TestRestartPolicies(t *testing.T) {
 	for _, c := range []struct {
 		restart Restart
