@@ -108,9 +108,12 @@ func (c Codec) Unmarshal(b []byte, m proto.Message) error {
 		}
 		return mesosjson.CheckRequired(m)
 	}
-	left := MaxMessages
-	if err := weigh(b, m.ProtoReflect().Descriptor(), 0, &left); err != nil {
-		return err
+	// A message in a message takes two bytes at least: a short body can break no bound.
+	if len(b) > 2*mesosjson.MaxDepth {
+		left := MaxMessages
+		if err := weigh(b, m.ProtoReflect().Descriptor(), 0, &left); err != nil {
+			return err
+		}
 	}
 	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(b, m); err != nil {
 		return err

@@ -52,7 +52,17 @@ func NewWriter(w io.Writer) *Writer {
 // Write puts m into the buffer, or onto the stream as the buffer fills. A message
 // longer than Max is refused with ErrTooLong before a byte of it is written.
 func (w *Writer) Write(m proto.Message) error {
-	b, err := proto.MarshalOptions{}.MarshalAppend(append(w.buf[:0], 0, 0, 0, 0), m)
+	return w.write(m, proto.MarshalOptions{})
+}
+
+// WriteSized is Write for a message that proto.Size was called on and that did not change
+// since: it is not measured again.
+func (w *Writer) WriteSized(m proto.Message) error {
+	return w.write(m, proto.MarshalOptions{UseCachedSize: true})
+}
+
+func (w *Writer) write(m proto.Message, options proto.MarshalOptions) error {
+	b, err := options.MarshalAppend(append(w.buf[:0], 0, 0, 0, 0), m)
 	if err != nil {
 		return fmt.Errorf("encode frame: %w", err)
 	}

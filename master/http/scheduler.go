@@ -59,6 +59,7 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 			return
 		}
 	}
+	share(call)
 	if !s.room(w, r, call) {
 		return
 	}

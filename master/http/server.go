@@ -144,6 +144,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = control.SetWriteDeadline(deadline)
 
+	if found, ok := s.routes[r.URL.Path]; ok { // as most are
+		s.serve(found, w, r, "")
+		return
+	}
 	segments := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
 	if len(segments) > 1 && segments[0] == "master" {
 		segments = segments[1:]
@@ -153,13 +157,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			continue
 		}
-		if !found.anyone && !s.leading(w, r) {
-			return
-		}
-		found.serve(w, r, strings.Join(segments[n:], "/"))
+		s.serve(found, w, r, strings.Join(segments[n:], "/"))
 		return
 	}
 	fail(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Frameworks use /api/v1/scheduler, operators /api/v1.", clip(r.URL.Path)))
+}
+
+func (s *Server) serve(found route, w http.ResponseWriter, r *http.Request, rest string) {
+	if found.anyone || s.leading(w, r) {
+		found.serve(w, r, rest)
+	}
 }
 
 // leading answers 307 or 503 unless this process leads and has recovered.

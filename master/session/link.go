@@ -59,13 +59,19 @@ type link struct {
 
 	mu     sync.Mutex
 	agent  id.Agent // once registered
-	queue  []*stoapb.ToAgent
+	queue  []queued
 	bytes  int
 	ending bool          // by the core: close after what is queued
 	gone   bool          // nothing more is taken
 	room   chan struct{} // closed when there is room again; nil if nobody waits
 	files  map[uint64]chan *stoapb.FilesReply
 	asked  uint64
+}
+
+// queued is a frame and its size, measured once.
+type queued struct {
+	m    *stoapb.ToAgent
+	size int
 }
 
 // Serve upgrades an agent's request to a link and reads it until it ends. A request
@@ -195,15 +201,15 @@ func (l *Links) write(lk *link) {
 			return
 		}
 		var err error
-		for _, m := range batch {
-			if err = w.Write(m); errors.Is(err, frame.ErrTooLong) {
+		for _, q := range batch {
+			if err = w.WriteSized(q.m); errors.Is(err, frame.ErrTooLong) {
 				l.Log.Error("frame for an agent dropped: longer than 16 MiB", "agent", lk.name())
 				err = nil
 			}
 			if err != nil {
 				break
 			}
-			lk.sent(proto.Size(m), l.roomBytes())
+			lk.sent(q.size, l.roomBytes())
 		}
 		if err == nil && len(batch) == 0 {
 			if ending {
@@ -329,7 +335,7 @@ func (lk *link) enqueue(m *stoapb.ToAgent, limit int) bool {
 		close(lk.done)
 		return false
 	}
-	lk.queue = append(lk.queue, m)
+	lk.queue = append(lk.queue, queued{m, size})
 	lk.bytes += size
 	lk.poke()
 	return true

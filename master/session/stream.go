@@ -51,13 +51,19 @@ type stream struct {
 	abort func() // unblocks a write; only under mu and before gone
 
 	mu      sync.Mutex
-	queue   []*schedulerpb.Event
+	queue   []waiting
 	bytes   int
 	ending  bool   // by the core: close after what is queued
 	cut     string // why it must end at once, "" if it need not
 	slow    bool   // cut because the peer is slow
 	gone    bool   // the handler has returned
 	unacked map[string]string
+}
+
+// waiting is an event in a queue and what it counts for there.
+type waiting struct {
+	event *schedulerpb.Event
+	size  int
 }
 
 // Serve answers a SUBSCRIBE with a stream and stays until it ends.
@@ -171,8 +177,8 @@ func (s *Streams) write(w http.ResponseWriter, r *http.Request, control *http.Re
 		if cut != "" {
 			return errors.New(cut)
 		}
-		for _, e := range batch {
-			size := proto.Size(e)
+		for _, q := range batch {
+			e := q.event
 			for part := range split(e) {
 				if err := add(part); err != nil {
 					return err
@@ -186,7 +192,7 @@ func (s *Streams) write(w http.ResponseWriter, r *http.Request, control *http.Re
 				}
 			}
 			st.mu.Lock()
-			st.bytes -= size
+			st.bytes -= q.size
 			st.mu.Unlock()
 		}
 		if len(batch) > 0 {
@@ -268,7 +274,7 @@ func (s *Streams) Send(id state.Stream, e *schedulerpb.Event) {
 		st.end("the stream's queue is full")
 		return
 	}
-	st.queue = append(st.queue, e)
+	st.queue = append(st.queue, waiting{e, size})
 	st.bytes += size
 	if status := e.GetUpdate().GetStatus(); len(status.GetUuid()) > 0 {
 		task := status.GetTaskId().GetValue()
