@@ -239,10 +239,7 @@ func agentsCommand(s *session) *cobra.Command {
 					}
 					r.Attributes[at.GetName()] = attribute(at)
 				}
-				if ns := a.GetRegisteredTime().GetNanoseconds(); ns != 0 {
-					at := time.Unix(0, ns).UTC()
-					r.Registered = &at
-				}
+				r.Registered = instant(a.GetRegisteredTime())
 				rows = append(rows, r)
 			}
 			for _, info := range st.GetGetAgents().GetRecoveredAgents() {
@@ -261,17 +258,30 @@ func agentsCommand(s *session) *cobra.Command {
 				{"LIMITS", false, func(r agentRow) string { return r.Limits }},
 				{"ADDRESS", true, func(r agentRow) string { return r.Address }},
 				{"VERSION", true, func(r agentRow) string { return r.Version }},
-				{"SINCE", false, func(r agentRow) string {
-					if r.Registered == nil {
-						return ""
-					}
-					return age(time.Since(*r.Registered))
-				}},
+				{"SINCE", false, func(r agentRow) string { return ago(r.Registered) }},
 			}, "No agents are known. `stoa agent --master HOST:PORT` adds this machine.")
 		},
 	}
 	o.flags(c)
 	return c
+}
+
+// instant is nil for a time that is not told, or is zero.
+func instant(t *mesos.TimeInfo) *time.Time {
+	ns := t.GetNanoseconds()
+	if ns == 0 {
+		return nil
+	}
+	at := time.Unix(0, ns).UTC()
+	return &at
+}
+
+// ago is how long something has been; "" for nil.
+func ago(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return age(time.Since(*t))
 }
 
 func attribute(a *mesos.Attribute) string {
@@ -342,10 +352,7 @@ func frameworksCommand(s *session) *cobra.Command {
 					case !f.GetConnected():
 						r.State = "disconnected"
 					}
-					if ns := f.GetRegisteredTime().GetNanoseconds(); ns != 0 {
-						at := time.Unix(0, ns).UTC()
-						r.Registered = &at
-					}
+					r.Registered = instant(f.GetRegisteredTime())
 					rows = append(rows, r)
 				}
 			}
@@ -364,12 +371,7 @@ func frameworksCommand(s *session) *cobra.Command {
 				{"OFFERED", true, func(r frameworkRow) string { return number(r.Offered.CPUs) + " cpus, " + mem(r.Offered.MemMB) }},
 				{"USER", true, func(r frameworkRow) string { return r.User }},
 				{"URL", true, func(r frameworkRow) string { return r.WebUI }},
-				{"SINCE", false, func(r frameworkRow) string {
-					if r.Registered == nil {
-						return ""
-					}
-					return age(time.Since(*r.Registered))
-				}},
+				{"SINCE", false, func(r frameworkRow) string { return ago(r.Registered) }},
 			}, "No frameworks are subscribed.")
 		},
 	}
