@@ -102,26 +102,10 @@ cluster of yours with --store. Tasks run on when it ends, on whatever signal.`,
 			if err := m.finish(); err != nil {
 				return err
 			}
-			dir, err := absolute(dataDir)
-			if err != nil {
-				return err
-			}
-			release, err := lock(dir, "master")
-			if err != nil {
-				return err
-			}
-			defer release()
-			ctx, stop := untilSignal(c.Context())
-			defer stop()
-			open, failed, end, err := st.open(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer end()
-			s := open()
-			defer s.Close()
 			m.config.Ready = func(url string) { fmt.Printf("ready  master %s\n", url) }
-			return watch(ctx, failed, func(ctx context.Context) error { return runMaster(ctx, m.config, s, log, "listen") })
+			return st.with(c.Context(), dataDir, "master", func(ctx context.Context, s store.Store) error {
+				return runMaster(ctx, m.config, s, log, "listen")
+			})
 		},
 	}
 	m.flags(c.Flags(), "listen")
@@ -134,27 +118,4 @@ cluster of yours with --store. Tasks run on when it ends, on whatever signal.`,
 func runMaster(ctx context.Context, cfg master.Config, s store.Store, log *slog.Logger, flag string) error {
 	cfg.Store, cfg.Log = s, log.With("role", "master")
 	return taken(flag, cfg.Listen, master.Run(ctx, cfg))
-}
-
-// watch runs do until it ends or the registry's server fails under it.
-func watch(ctx context.Context, failed <-chan error, do func(context.Context) error) error {
-	if failed == nil {
-		return do(ctx)
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	over := make(chan struct{})
-	defer close(over)
-	go func() { // ends with over
-		select {
-		case err := <-failed:
-			stop(fmt.Errorf("registry: %w", err))
-		case <-over:
-		}
-	}()
-	err := do(ctx)
-	if cause := context.Cause(ctx); err == nil && cause != nil && cause != context.Canceled {
-		return cause
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stoa-kernel/stoa/cli"
 	"github.com/stoa-kernel/stoa/run"
+	"github.com/stoa-kernel/stoa/store"
 )
 
 func runsCommand() *cobra.Command {
@@ -27,30 +28,12 @@ cluster of separate processes has one of it. Runs go on while it is away.`,
 			if err != nil {
 				return err
 			}
-			dir, err := absolute(dataDir)
-			if err != nil {
-				return err
-			}
-			release, err := lock(dir, "runs")
-			if err != nil {
-				return err
-			}
-			defer release()
-			ctx, stop := untilSignal(c.Context())
-			defer stop()
-			open, failed, end, err := st.open(ctx, dir)
-			if err != nil {
-				return err
-			}
-			defer end()
-			s := open()
-			defer s.Close()
-			listener, err := listenLoopback("listen", addr)
-			if err != nil {
-				return err
-			}
-			url := "http://" + listener.Addr().String()
-			return watch(ctx, failed, func(ctx context.Context) error {
+			return st.with(c.Context(), dataDir, "runs", func(ctx context.Context, s store.Store) error {
+				listener, err := listenLoopback("listen", addr)
+				if err != nil {
+					return err
+				}
+				url := "http://" + listener.Addr().String()
 				return run.Run(ctx, run.Config{
 					Masters: masters, Listener: listener, URL: url, Store: s, Log: log.With("role", "run"),
 					Ready: func() { fmt.Printf("ready  run %s\n", url) },

@@ -51,6 +51,53 @@ func (s *storage) open(ctx context.Context, dataDir string) (open func() store.S
 	return func() store.Store { return c }, nil, func() {}, nil
 }
 
+// with runs do with a store of its own below dataDir, which is locked as what meanwhile,
+// until a signal or the failure of the store's server ends its context.
+func (s *storage) with(ctx context.Context, dataDir, what string, do func(context.Context, store.Store) error) error {
+	dir, err := absolute(dataDir)
+	if err != nil {
+		return err
+	}
+	release, err := lock(dir, what)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	open, failed, end, err := s.open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer end()
+	records := open()
+	defer records.Close()
+	return watch(ctx, failed, func(ctx context.Context) error { return do(ctx, records) })
+}
+
+// watch runs do until it ends or the registry's server fails under it.
+func watch(ctx context.Context, failed <-chan error, do func(context.Context) error) error {
+	if failed == nil {
+		return do(ctx)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	over := make(chan struct{})
+	defer close(over)
+	go func() { // ends with over
+		select {
+		case err := <-failed:
+			stop(fmt.Errorf("registry: %w", err))
+		case <-over:
+		}
+	}()
+	err := do(ctx)
+	if cause := context.Cause(ctx); err == nil && cause != nil && cause != context.Canceled {
+		return cause
+	}
+	return err
+}
+
 func (s *storage) tls() (*tls.Config, error) {
 	if s.ca == "" && s.cert == "" && s.key == "" {
 		for _, e := range s.endpoints {
