@@ -8,19 +8,12 @@ import (
 	"syscall"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/kernel/task"
 )
 
 // Terminal reports whether a task in this state will have no other one. TASK_UNREACHABLE
 // and TASK_UNKNOWN are not terminal: the task may come back.
-func Terminal(s mesos.TaskState) bool {
-	switch s {
-	case mesos.TaskState_TASK_FINISHED, mesos.TaskState_TASK_FAILED, mesos.TaskState_TASK_KILLED,
-		mesos.TaskState_TASK_ERROR, mesos.TaskState_TASK_LOST, mesos.TaskState_TASK_DROPPED,
-		mesos.TaskState_TASK_GONE, mesos.TaskState_TASK_GONE_BY_OPERATOR:
-		return true
-	}
-	return false
-}
+func Terminal(s mesos.TaskState) bool { return task.Terminal(s) }
 
 var (
 	exited   = regexp.MustCompile(`^Command exited with status (\d{1,3})$`)
