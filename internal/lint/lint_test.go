@@ -91,7 +91,7 @@ func sources(t *testing.T) []*source {
 // byte for byte from a seed.
 var pure = []string{
 	"kernel", "master/state", "master/allocator", "master/validate",
-	"agent/state", "agent/status", "agent/container", "internal/loop",
+	"agent/state", "agent/status", "agent/container", "internal/loop", "internal/planted", "internal/planted",
 	"run/state", "service/app", "service/plan", "service/deploy", "service/match",
 }
 
