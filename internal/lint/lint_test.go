@@ -91,7 +91,7 @@ func sources(t *testing.T) []*source {
 // byte for byte from a seed.
 var pure = []string{
 	"kernel", "master/state", "master/allocator", "master/validate",
-	"agent/state", "agent/status", "agent/container", "internal/loop", "internal/planted", "internal/planted",
+	"agent/state", "agent/status", "agent/container", "internal/loop", "internal/planted",
 	"run/state", "service/app", "service/plan", "service/deploy", "service/match",
 }
 
@@ -219,7 +219,7 @@ func TestPackagesAreNamedAndDescribed(t *testing.T) {
 		}
 		p.real = true
 		// A //go:debug line between comment and clause takes the comment from Doc.
-		p.described = p.described || len(s.file.Comments) > 0 && s.file.Comments[0].End() < s.file.Package && s.file.Comments[0].Text() != ""
+		p.described = p.described || s.file.Doc.Text() != "" || len(s.file.Comments) > 0 && s.file.Comments[0].End() < s.file.Package && s.file.Comments[0].Text() != ""
 	}
 	for dir, p := range pkgs {
 		if p.real && !p.described {
