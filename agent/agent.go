@@ -145,7 +145,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	defer lock.Release()
 
-	listener, err := listen(ctx, c.Listen, c.AllowRemote, filepath.Join(meta, "port"))
+	listener, err := openListener(ctx, c.Listen, c.AllowRemote, filepath.Join(meta, "port"))
 	if err != nil {
 		return err
 	}

@@ -9,38 +9,36 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/stoa-kernel/stoa/internal/listen"
 )
 
 // DefaultListen is where an agent listens if nothing is said, as Mesos's port.
 const DefaultListen = "127.0.0.1:5051"
 
-// listen opens the address. Off loopback it refuses unless told otherwise: there is no
+// openListener opens the address. Off loopback it refuses unless told otherwise: there is no
 // authentication yet, and whoever reaches an agent can read every task's files and speak
 // as its executors. With port 0 the file remembers which port was free.
-func listen(ctx context.Context, address string, remote bool, file string) (net.Listener, error) {
+func openListener(ctx context.Context, address string, remote bool, file string) (net.Listener, error) {
 	if address == "" {
 		address = DefaultListen
 	}
-	host, port, err := net.SplitHostPort(address)
+	api := listen.API{Example: DefaultListen, Danger: "the agent can read its tasks' files", Remote: remote}
+	host, port, err := api.Split(ctx, address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w: expecting host:port, such as %s", address, err, DefaultListen)
-	}
-	if !remote {
-		if err := onlyLoopback(ctx, host); err != nil {
-			return nil, fmt.Errorf("listen on %s: %w: this version has no authentication, and whoever reaches the agent can read its tasks' files; listen on 127.0.0.1, or allow it explicitly on a network you trust", address, err)
-		}
+		return nil, err
 	}
 	if port != "0" {
-		return open(ctx, address)
+		return api.Open(ctx, address)
 	}
 	if b, err := os.ReadFile(file); err == nil {
-		l, err := open(ctx, net.JoinHostPort(host, strings.TrimSpace(string(b))))
+		l, err := api.Open(ctx, net.JoinHostPort(host, strings.TrimSpace(string(b))))
 		if err == nil || !errors.Is(err, syscall.EADDRINUSE) {
 			return l, err
 		}
 		return nil, fmt.Errorf("%w: executors that are running know this agent by that port; free it, or remove %s to give them up", err, file)
 	}
-	l, err := open(ctx, address)
+	l, err := api.Open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -49,30 +47,6 @@ func listen(ctx context.Context, address string, remote bool, file string) (net.
 		return nil, errors.Join(fmt.Errorf("remember the port: %w", err), l.Close())
 	}
 	return l, nil
-}
-
-func open(ctx context.Context, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return l, nil
-}
-
-func onlyLoopback(ctx context.Context, host string) error {
-	if host == "" {
-		return errors.New("that is every address of the machine")
-	}
-	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
-	if err != nil {
-		return err
-	}
-	for _, ip := range ips {
-		if !ip.IP.IsLoopback() {
-			return fmt.Errorf("%v is not a loopback address", ip.IP)
-		}
-	}
-	return nil
 }
 
 // advertised is the IP and port others reach the agent at: as configured, as listened

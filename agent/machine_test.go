@@ -67,16 +67,16 @@ func TestResources(t *testing.T) {
 // TestPort: port 0 is a free port once, and that port ever after.
 func TestPort(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "port")
-	l, err := listen(context.Background(), "127.0.0.1:0", false, file)
+	l, err := openListener(context.Background(), "127.0.0.1:0", false, file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := l.Addr().String()
-	if _, err := listen(context.Background(), "127.0.0.1:0", false, file); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := openListener(context.Background(), "127.0.0.1:0", false, file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Fatalf("the port is taken: %v", err)
 	}
 	l.Close()
-	l, err = listen(context.Background(), "127.0.0.1:0", false, file)
+	l, err = openListener(context.Background(), "127.0.0.1:0", false, file)
 	if err != nil {
 		t.Fatal(err)
 	}

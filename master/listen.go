@@ -7,64 +7,26 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"google.golang.org/protobuf/proto"
 )
 
-const (
-	// tcpUserTimeout is TCP_USER_TIMEOUT of linux/tcp.h.
-	tcpUserTimeout = 0x12
-	// unacknowledged is for how long sent bytes may stay unacknowledged: a peer that
-	// vanished without a word is noticed by the first heartbeat after it.
-	unacknowledged = 45 * time.Second
-)
+// unacknowledged is for how long sent bytes may stay unacknowledged: a peer that vanished
+// without a word is noticed by the first heartbeat after it.
+const unacknowledged = 45 * time.Second
 
-// listen opens the address. Off loopback it refuses unless told otherwise: there is no
-// authentication yet, and whoever reaches this API runs commands on every agent.
-func listen(ctx context.Context, address string, remote bool) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w: expecting host:port, such as 127.0.0.1:5050", address, err)
+// openListener opens the address. Off loopback it refuses unless told otherwise: there is
+// no authentication yet, and whoever reaches this API runs commands on every agent.
+func openListener(ctx context.Context, address string, remote bool) (net.Listener, error) {
+	api := listen.API{Example: "127.0.0.1:5050", Danger: "the master can run commands on every agent",
+		Remote: remote, Unacknowledged: unacknowledged}
+	if _, _, err := api.Split(ctx, address); err != nil {
+		return nil, err
 	}
-	if !remote {
-		if err := onlyLoopback(ctx, host); err != nil {
-			return nil, fmt.Errorf("listen on %s: %w: this version has no authentication, and whoever reaches the master can run commands on every agent; listen on 127.0.0.1, or allow it explicitly on a network you trust", address, err)
-		}
-	}
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var failed error
-		err := c.Control(func(fd uintptr) {
-			failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(unacknowledged.Milliseconds()))
-		})
-		if err != nil {
-			return err
-		}
-		return failed
-	}}
-	l, err := config.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return l, nil
-}
-
-func onlyLoopback(ctx context.Context, host string) error {
-	if host == "" {
-		return fmt.Errorf("that is every address of the machine")
-	}
-	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
-	if err != nil {
-		return err
-	}
-	for _, ip := range ips {
-		if !ip.IP.IsLoopback() {
-			return fmt.Errorf("%v is not a loopback address", ip.IP)
-		}
-	}
-	return nil
+	return api.Open(ctx, address)
 }
 
 // address is where others reach this master.

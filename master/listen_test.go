@@ -7,7 +7,7 @@ import (
 
 func TestListensOffLoopbackOnlyWhenTold(t *testing.T) {
 	for _, at := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0"} {
-		l, err := listen(t.Context(), at, false)
+		l, err := openListener(t.Context(), at, false)
 		if err == nil {
 			l.Close()
 			t.Fatalf("%s: listening without authentication", at)
@@ -19,20 +19,20 @@ func TestListensOffLoopbackOnlyWhenTold(t *testing.T) {
 		}
 	}
 	for _, at := range []string{"127.0.0.1:0", "localhost:0"} {
-		l, err := listen(t.Context(), at, false)
+		l, err := openListener(t.Context(), at, false)
 		if err != nil {
 			t.Errorf("%s: %v", at, err)
 			continue
 		}
 		l.Close()
 	}
-	if _, err := listen(t.Context(), "127.0.0.1", false); err == nil || !strings.Contains(err.Error(), "host:port") {
+	if _, err := openListener(t.Context(), "127.0.0.1", false); err == nil || !strings.Contains(err.Error(), "host:port") {
 		t.Errorf("without a port: %v", err)
 	}
 }
 
 func TestAdvertisedAddress(t *testing.T) {
-	l, err := listen(t.Context(), "127.0.0.1:0", false)
+	l, err := openListener(t.Context(), "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ type Config struct {
 // registry; the process must then end, since another one may lead.
 func Run(ctx context.Context, c Config) error {
 	began := time.Now()
-	listener, err := listen(ctx, c.Listen, c.AllowRemote)
+	listener, err := openListener(ctx, c.Listen, c.AllowRemote)
 	if err != nil {
 		return err
 	}
