@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,8 +47,10 @@ func testAsNobody() error {
 	}
 	args := []string{"-test.bench="}
 	for _, a := range os.Args[1:] {
-		if a == "-test.v=true" || len(a) > 10 && (a[:10] == "-test.run=" || a[:10] == "-test.coun") {
-			args = append(args, a)
+		for _, passed := range []string{"-test.v=", "-test.run=", "-test.count=", "-test.timeout="} {
+			if strings.HasPrefix(a, passed) {
+				args = append(args, a)
+			}
 		}
 	}
 	c := exec.Command(dir+"/test", args...)
@@ -57,7 +61,7 @@ func testAsNobody() error {
 	if err != nil {
 		return fmt.Errorf("as nobody: %w\n%s", err, out)
 	}
-	if len(args) > 1 && args[1] == "-test.v=true" {
+	if slices.Contains(args, "-test.v=true") {
 		fmt.Printf("as nobody:\n%s", out)
 	}
 	return nil
