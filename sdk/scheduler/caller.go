@@ -62,7 +62,10 @@ func (c *Caller) detach() {
 	c.st, c.at = nil, nil
 }
 
+// tornDown says whether the framework ended itself; a call under way is waited for.
 func (c *Caller) tornDown() bool {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.torn
@@ -108,8 +111,11 @@ func (c *Caller) Call(ctx context.Context, call *schedulerpb.Call) error {
 	call.FrameworkId = id
 	one, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	// A call does not outlive the subscription it belongs to.
-	defer context.AfterFunc(st.Context(), cancel)()
+	// A call does not outlive the subscription it belongs to, except the one that ends it:
+	// its stream may end before its answer comes.
+	if call.GetType() != schedulerpb.Call_TEARDOWN {
+		defer context.AfterFunc(st.Context(), cancel)()
+	}
 	err := at.Call(one, call, http.Header{"Mesos-Stream-Id": {st.Header.Get("Mesos-Stream-Id")}})
 	var se *StatusError
 	switch {
