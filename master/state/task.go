@@ -61,7 +61,7 @@ func (t *task) sentState() mesos.TaskState {
 	if t.statusUUID != nil {
 		return t.statusState
 	}
-	return t.state
+	return mesos.TaskState_TASK_STAGING
 }
 
 func (t *task) snapshot() *Task {
