@@ -74,6 +74,7 @@ type box struct {
 	last                time.Duration
 	started             bool
 	foreign             *box // what an agent that took another process for ours watches
+	daemon              bool // no container at all: a process of the machine
 }
 
 func (b *box) alive() bool { return b.stage == running }
@@ -218,9 +219,26 @@ func (m *machine) ended(b *box, wait int32, oom bool) {
 	}
 	w.count["container: exited"]++
 	m.over(b)
+	if m.proc == nil && w.chance(0.5) {
+		m.reuse(b.pid)
+	}
 	if b.life != 0 {
 		m.tell(b, w.between(100*time.Microsecond, 5*time.Millisecond), container.Exited{ID: b.id, Record: b.record})
 	}
+}
+
+// reuse gives a free pid to some process of the machine.
+func (m *machine) reuse(pid int) {
+	w := m.w
+	w.count["fault: pid reused"]++
+	m.tick++
+	d := &box{m: m, id: "daemon", daemon: true, stage: running, pid: pid, start: m.tick}
+	m.pids[pid] = d
+	w.at(w.between(30*time.Second, 5*time.Minute), func() {
+		if m.pids[pid] == d {
+			delete(m.pids, pid)
+		}
+	})
 }
 
 // over is what is true once the process is gone.

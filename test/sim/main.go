@@ -25,6 +25,7 @@ func main() {
 	seeds := flag.String("seeds", "", "a range of seeds to run, as 1-1000")
 	hours := flag.Float64("hours", 0, "virtual hours of faults; 0 is about 11 minutes")
 	traced := flag.Bool("trace", false, "print every input and effect")
+	once := flag.Bool("first", false, "stop at the first violation of a range and print nothing else")
 	bug := flag.String("bug", "", "the planted bug to switch on; needs -tags planted")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	flag.Parse()
@@ -52,7 +53,7 @@ func main() {
 	}
 	chaos := time.Duration(*hours * float64(time.Hour))
 	out := bufio.NewWriter(os.Stdout)
-	if first == last {
+	if first == last && !*once {
 		o := options{seed: first, chaos: chaos}
 		if *traced {
 			o.trace = func(line string) { fmt.Fprintln(out, line) }
@@ -75,9 +76,11 @@ func main() {
 		if r.Failure != nil {
 			fmt.Printf("seed %d: VIOLATION %v\n", r.Seed, r.Failure)
 		}
-		return false
+		return *once && r.Failure != nil
 	})
-	s.print(os.Stdout)
+	if !*once {
+		s.print(os.Stdout)
+	}
 	if s.failed > 0 {
 		os.Exit(1)
 	}

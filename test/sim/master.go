@@ -358,6 +358,15 @@ func (m *masterProcess) retire() {
 			}
 		})
 	}
+	for range 6 {
+		// Some who have found the new one lose it, and may find the old one.
+		a := pick(w, w.machines)
+		w.at(w.between(5*time.Second, 25*time.Second), func() {
+			if p := a.proc; m.alive && p != nil && p.conn != nil && p.registeredWith > m.epoch {
+				p.conn.sever(time.Second)
+			}
+		})
+	}
 	w.at(w.between(20*time.Second, 60*time.Second), func() { m.die("after a life too long") })
 }
 

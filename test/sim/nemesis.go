@@ -51,26 +51,26 @@ func (w *world) fault() {
 			}
 			m.reboot(off)
 		}
-	case n < 42:
+	case n < 39:
 		if lead != nil {
 			kinds := []string{"before commit", "after commit", "send", "send"}
 			lead.doomed = &doom{pick(w, kinds), 1 + w.rng.IntN(30)}
 			name("master doomed")
 		}
-	case n < 45:
+	case n < 40:
 		if lead != nil {
 			name("master killed")
 			lead.die("by kill -9")
 		}
-	case n < 49:
+	case n < 43:
 		if lead != nil && lead.ready {
 			name("master outlives its lease")
 			lead.retire()
 		}
-	case n < 58:
+	case n < 56:
 		name("agent cut off")
 		m.part(w.partition())
-	case n < 60:
+	case n < 58:
 		name("half of the agents cut off")
 		long := w.partition()
 		for _, m := range w.machines {

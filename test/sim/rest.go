@@ -5,6 +5,7 @@ import (
 	"time"
 
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"github.com/stoa-kernel/stoa/kernel/resource"
 	lifecycle "github.com/stoa-kernel/stoa/kernel/task"
 )
 
@@ -86,8 +87,16 @@ func (w *world) rest() {
 	}
 	m := w.leader
 	for _, a := range m.view.sorted() {
-		if !a.Allocated.Empty() {
-			w.fail("the books are right", "nothing runs, but %s has %s allocated on %s", m.name, a.Allocated, a.ID)
+		var alive resource.Quantities // executors that wait for more
+		for _, x := range w.machines {
+			for _, b := range x.order {
+				if x.name == a.Info.GetHostname() && b.custom && b.alive() {
+					alive = alive.Add(executorResources)
+				}
+			}
+		}
+		if have := a.Allocated.Quantities(); !alive.Contains(have) || !have.Contains(alive) {
+			w.fail("the books are right", "no task runs, and executors have %s, but %s has %s allocated on %s", alive, m.name, a.Allocated, a.ID)
 		}
 	}
 	// Pings of every agent, deadlines of frameworks that are away, and one each of
@@ -98,8 +107,9 @@ func (w *world) rest() {
 	for _, a := range w.machines {
 		// The master's ping and the collection of sandboxes, and what waits for
 		// operations whose framework is gone.
-		if n := a.proc.timers.Len(); n > 2 {
-			w.fail("no timer leaks", "%s's agent has %d timers, at most 2 make sense", a.name, n)
+		most := 2 + len(a.order) // and a heartbeat, or a shutdown, of every executor
+		if n := a.proc.timers.Len(); n > most {
+			w.fail("no timer leaks", "%s's agent has %d timers, at most %d make sense", a.name, n, most)
 		}
 	}
 }

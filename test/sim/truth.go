@@ -126,6 +126,9 @@ func (l *ledger) end(t *taskTruth) {
 // deadly is a signal that ends a container: there must be a cause.
 func (l *ledger) deadly(m *machine, b *box, what string) {
 	w := m.w
+	if b.daemon {
+		w.fail("nothing dies without a cause", "%s hits a process of %s that is no container's", what, m.name)
+	}
 	if b.custom {
 		f := w.framework(b.framework)
 		x := b.model

@@ -34,6 +34,7 @@ type agentView struct {
 	*state.Agent
 	tasks   map[string]*state.Task // not terminal
 	touched bool
+	sum     sum
 	// failed: an operation the master took for done was not, and what was made of its
 	// result may be on the books for a moment.
 	failed bool
@@ -108,14 +109,72 @@ func (v *view) task(t *state.Task) {
 	v.touch(a)
 }
 
-// headroom is, per name, what guarantees lack and what is left for them.
-type headroom struct{ need, available resource.Quantities }
+// scalars are what quotas count, in thousandths.
+var scalars = [...]string{"cpus", "mem", "disk"}
 
-func (h headroom) short(name string) resource.Milli {
-	need, _ := h.need.Get(name)
-	have, _ := h.available.Get(name)
-	return max(0, need-have)
+type amounts [len(scalars)]resource.Milli
+
+func (a *amounts) add(name string, m resource.Milli) {
+	for i, n := range scalars {
+		if n == name {
+			a[i] += m
+		}
+	}
 }
+
+// share is what counts against a role's quota on an agent: its reservations, and what is
+// allocated and offered to it of the rest.
+type share struct {
+	role string
+	amounts
+}
+
+// sum is an agent's part of what quotas are about.
+type sum struct {
+	of     *state.Agent // as of this snapshot
+	shares []share
+	free   amounts
+}
+
+func (a *agentView) total() *sum {
+	s := &a.sum
+	if s.of == a.Agent {
+		return s
+	}
+	s.of, s.shares, s.free = a.Agent, s.shares[:0], amounts{}
+	get := func(role string) *amounts {
+		for i := range s.shares {
+			if s.shares[i].role == role {
+				return &s.shares[i].amounts
+			}
+		}
+		s.shares = append(s.shares, share{role: role})
+		return &s.shares[len(s.shares)-1].amounts
+	}
+	for it := range a.Total.All() {
+		switch {
+		case it.Kind() != resource.Scalar || it.Revocable():
+		case it.Reserved():
+			get(it.Role()).add(it.Name(), it.Scalar())
+		default:
+			s.free.add(it.Name(), it.Scalar())
+		}
+	}
+	for _, bag := range []resource.Resources{a.Allocated, a.Offered} {
+		for it := range bag.All() {
+			if it.Kind() == resource.Scalar && !it.Reserved() && !it.Revocable() {
+				get(it.AllocatedTo()).add(it.Name(), it.Scalar())
+				s.free.add(it.Name(), -it.Scalar())
+			}
+		}
+	}
+	return s
+}
+
+// headroom is what guarantees lack and what is left for them.
+type headroom struct{ need, available amounts }
+
+func (h *headroom) short(i int) resource.Milli { return max(0, h.need[i]-h.available[i]) }
 
 // before is what has to be known before a step.
 func (v *view) before(in state.Input) *headroom {
@@ -147,25 +206,19 @@ func (v *view) sorted() []*agentView {
 
 func below(r, top string) bool { return r == top || role.IsStrictSubrole(r, top) }
 
-// consumed is what a role has of its quota: its reservations, and what is allocated and
-// offered to it of the rest.
-func (v *view) consumed(name string) resource.Quantities {
-	var sum resource.Quantities
+// consumed is what a role and those below it have of its quota.
+func (v *view) consumed(name string) amounts {
+	var out amounts
 	for _, a := range v.agents {
-		for it := range a.Total.All() {
-			if it.Kind() == resource.Scalar && it.Reserved() && below(it.Role(), name) {
-				sum = sum.Add(resource.Quantities{{Name: it.Name(), Value: it.Scalar()}})
-			}
-		}
-		for _, bag := range []resource.Resources{a.Allocated, a.Offered} {
-			for it := range bag.All() {
-				if it.Kind() == resource.Scalar && !it.Reserved() && below(it.AllocatedTo(), name) {
-					sum = sum.Add(resource.Quantities{{Name: it.Name(), Value: it.Scalar()}})
+		for _, s := range a.total().shares {
+			if below(s.role, name) {
+				for i, m := range s.amounts {
+					out[i] += m
 				}
 			}
 		}
 	}
-	return sum
+	return out
 }
 
 func (v *view) headroom() headroom {
@@ -175,19 +228,18 @@ func (v *view) headroom() headroom {
 			continue
 		}
 		have := v.consumed(r.Name)
-		for _, g := range r.Guarantee {
-			got, _ := have.Get(g.Name)
-			if g.Value > got {
-				h.need = h.need.Add(resource.Quantities{{Name: g.Name, Value: g.Value - got}})
+		for i, name := range scalars {
+			if g, ok := r.Guarantee.Get(name); ok {
+				h.need[i] += max(0, g-have[i])
 			}
 		}
 	}
 	for _, a := range v.agents {
-		if !a.Connected {
-			continue
+		if a.Connected {
+			for i, m := range a.total().free {
+				h.available[i] += m
+			}
 		}
-		free := a.Total.Sub(a.Allocated.Unallocate()).Sub(a.Offered.Unallocate()).Unreserved().NonRevocable()
-		h.available = h.available.Add(free.Quantities())
 	}
 	return h
 }
@@ -225,19 +277,20 @@ func (v *view) check(in state.Input, before *headroom) {
 		if len(r.Limit) == 0 {
 			continue
 		}
-		var have resource.Quantities
+		have := v.consumed(r.Name)
 		for _, o := range v.offered {
 			if !below(o.Role, r.Name) {
 				continue
 			}
-			if have == nil {
-				have = v.consumed(r.Name)
-			}
 			for it := range o.Resources.All() {
 				limit, ok := r.Limit.Get(it.Name())
-				got, _ := have.Get(it.Name())
-				if ok && it.Kind() == resource.Scalar && !it.Reserved() && !it.Revocable() && got > limit {
-					w.fail("quota limits are kept", "%s offers %s to role %s, which then has %s; its limit is %s", v.m.name, o.Resources, o.Role, have, r.Limit)
+				if !ok || it.Kind() != resource.Scalar || it.Reserved() || it.Revocable() {
+					continue
+				}
+				for i, name := range scalars {
+					if name == it.Name() && have[i] > limit {
+						w.fail("quota limits are kept", "%s offers %s to role %s, which then has %v of %s; its limit is %s", v.m.name, o.Resources, o.Role, have[i], name, r.Limit)
+					}
 				}
 			}
 			w.count["quota: offer under a limit"]++
@@ -245,12 +298,12 @@ func (v *view) check(in state.Input, before *headroom) {
 	}
 	if before != nil {
 		after := v.headroom()
-		for _, q := range before.need {
-			if after.short(q.Name) > before.short(q.Name) {
-				w.fail("guarantees keep their headroom", "%s: of %s, %v is lacking after the offers and %v before", v.m.name, q.Name, after.short(q.Name), before.short(q.Name))
+		for i, name := range scalars {
+			if after.short(i) > before.short(i) {
+				w.fail("guarantees keep their headroom", "%s: of %s, %v is lacking after the offers and %v before", v.m.name, name, after.short(i), before.short(i))
 			}
-			w.count["quota: offers beside a guarantee"]++
 		}
+		w.count["quota: offers beside a guarantee"]++
 	}
 }
 
@@ -409,7 +462,7 @@ func (w *world) sweep() {
 		if !t.alive || t.killEpoch != m.epoch || t.m.proc == nil || t.m.proc.registeredWith != m.epoch {
 			continue
 		}
-		if calm := w.now - max(t.killAt, t.m.proc.registeredAt); calm > 2*time.Minute && w.now-t.m.lastSlow() > time.Minute {
+		if calm := w.now - max(t.killAt, t.m.proc.registeredAt); calm > time.Minute && w.now-t.m.lastSlow() > time.Minute {
 			w.fail("a KILL is not lost", "%s on %s lives %v after its KILL was taken and its agent was there", t.id, t.m.name, calm)
 		}
 	}
