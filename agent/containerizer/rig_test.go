@@ -1,7 +1,6 @@
 package containerizer
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -281,6 +280,3 @@ func as(user string) func(*container.Spec) {
 		}
 	}
 }
-
-func noFetch(context.Context, *container.Spec) error { return nil }
-var _ = noFetch
