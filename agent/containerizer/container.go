@@ -44,6 +44,7 @@ type item struct {
 	cancel   context.CancelFunc // of the preparation
 	failure  string             // what the init reported instead of having started
 	destroy  bool               // Destroy was asked
+	canceled bool               // its launch is to end before Go
 	silent   bool               // nobody is waiting for events
 	grouped  bool               // the cgroup is there
 	resizing bool
@@ -90,21 +91,20 @@ func (n *Native) Launch(spec *container.Spec) {
 
 // prepare takes a container to waiting, or returns why not.
 func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) error {
-	if len(spec.URIs) > 0 {
-		n.mu.Lock()
-		n.say(container.Fetching{ID: it.id})
-		n.mu.Unlock()
-		if err := n.cfg.Fetch(ctx, spec); err != nil {
-			return err
-		}
-	}
+	// What cannot be is found out before anything is downloaded for it.
 	c, err := isolator.Apply(&n.host, spec)
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if len(spec.URIs) > 0 {
+		if err := n.fetch(ctx, it, spec); err != nil {
+			return err
+		}
+	}
+	if err := n.launches.take(ctx); err != nil {
 		return err
 	}
+	defer n.launches.give()
 	// First of all, because the init takes a millisecond to come up: meanwhile the rest
 	// is done on another processor.
 	init, err := n.program.Spawn(c.Namespaces)
@@ -129,7 +129,7 @@ func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) er
 
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed || it.destroy {
+	if n.closed || it.canceled {
 		init.Abandon()
 		return context.Canceled
 	}
@@ -141,6 +141,17 @@ func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) er
 		return err
 	}
 	return nil
+}
+
+func (n *Native) fetch(ctx context.Context, it *item, spec *container.Spec) error {
+	if err := n.fetches.take(ctx); err != nil {
+		return err
+	}
+	defer n.fetches.give()
+	n.mu.Lock()
+	n.say(container.Fetching{ID: it.id})
+	n.mu.Unlock()
+	return n.cfg.Fetch(ctx, spec)
 }
 
 // describe makes what the description speaks of, and sends it.
@@ -173,7 +184,7 @@ func (n *Native) Go(c id.Container) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	it := n.items[c]
-	if it == nil || it.stage != waiting || it.destroy {
+	if it == nil || it.stage != waiting || it.canceled {
 		return
 	}
 	it.stage = starting
@@ -183,12 +194,15 @@ func (n *Native) Go(c id.Container) {
 	}
 }
 
-// Signal sends to every process of the container but its init. Before Go there is none,
-// and nothing happens.
+// Signal sends to every process of the container but its init. Before Go there is none:
+// then SIGTERM and SIGKILL cancel the launch, and others do nothing.
 func (n *Native) Signal(c id.Container, signal int) {
 	n.mu.Lock()
 	it := n.items[c]
 	ok := it != nil && (it.stage == starting || it.stage == running)
+	if it != nil && !ok && (signal == int(unix.SIGTERM) || signal == int(unix.SIGKILL)) {
+		n.cancelLaunch(it)
+	}
 	n.mu.Unlock()
 	if !ok {
 		return
@@ -223,13 +237,8 @@ func (n *Native) Destroy(c id.Container) {
 	}
 	it.destroy = true
 	switch it.stage {
-	case preparing:
-		if it.cancel != nil {
-			it.cancel()
-		}
-	case waiting:
-		// It has nothing to record.
-		it.init.Kill()
+	case preparing, waiting:
+		n.cancelLaunch(it)
 	case starting, running:
 		n.busy.Go(func() {
 			if err := it.dir.Signal(int(unix.SIGKILL)); err != nil && !errors.Is(err, launch.ErrGone) {
@@ -237,17 +246,40 @@ func (n *Native) Destroy(c id.Container) {
 				it.init.Kill()
 			}
 		})
-		it.timer = time.AfterFunc(killTimeout, func() {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			if it.stage != ended && !n.closed {
-				n.log.Error("an init did not end; killing it", "container", string(c), "pid", it.init.Pid)
-				it.init.Kill()
-			}
-		})
+		n.killLater(it)
 	case ended:
 		n.busy.Go(func() { n.remove(it) })
 	}
+}
+
+// cancelLaunch ends a container that was not told to go. The lock is held.
+func (n *Native) cancelLaunch(it *item) {
+	switch {
+	case it.stage == preparing && it.cancel != nil:
+		it.canceled = true
+		it.cancel()
+	case it.stage == waiting:
+		it.canceled = true
+		// Not killed: its record tells the next agent, should this one die now, that
+		// nothing was executed.
+		it.init.CloseSocket()
+		n.killLater(it)
+	}
+}
+
+// killLater ends an init that does not end by itself. The lock is held.
+func (n *Native) killLater(it *item) {
+	if it.timer != nil {
+		return
+	}
+	it.timer = time.AfterFunc(killTimeout, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if it.stage != ended && !n.closed {
+			n.log.Error("an init did not end; killing it", "container", string(it.id), "pid", it.init.Pid)
+			it.init.Kill()
+		}
+	})
 }
 
 // Resize changes a container's limits. What the kernel refuses, a memory limit below the
@@ -374,7 +406,7 @@ func (n *Native) exited(it *item, r protocol.Record, ok bool, m cgroup.Memory) {
 // failed ends a container that never started. The lock is held.
 func (n *Native) failed(it *item) {
 	e := container.Failed{ID: it.id, Reason: failedReason, Message: it.failure}
-	if it.destroy {
+	if it.destroy || it.canceled {
 		e.Canceled, e.Message = true, "Destroyed before it was executed"
 	}
 	n.end(it, e)

@@ -19,8 +19,9 @@
 // Files, one directory a container below RuntimeDir: see launch.Dir.
 //
 // Goroutines: one watches all inits (watch.go), one delivers all events, in order and
-// without holding the lock, and one for each container being prepared or removed. A
-// running container has none; it costs a descriptor and some hundred bytes.
+// without holding the lock, and one for each container being prepared or removed, of
+// which a few launch at a time. A running container has none; it costs a descriptor and
+// some hundred bytes.
 package containerizer
 
 import (
@@ -84,6 +85,26 @@ const killTimeout = 15 * time.Second
 // know; see Sweep.
 const unclaimed = time.Minute
 
+// How many downloads and launches are on their way at a time; others wait.
+const (
+	fetching  = 16
+	launching = 16
+)
+
+// slots are what those that wait wait for.
+type slots chan struct{}
+
+func (s slots) take(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s slots) give() { <-s }
+
 // Native is the containerizer. Its methods may be called from any goroutine; for one
 // container they take effect in the order they are called in. None waits for a container
 // or a disk.
@@ -101,6 +122,8 @@ type Native struct {
 	cancel context.CancelFunc
 	busy   sync.WaitGroup // goroutines that prepare and remove
 	ends   sync.WaitGroup // watcher and delivery
+
+	fetches, launches slots
 
 	mu        sync.Mutex
 	items     map[id.Container]*item
@@ -136,6 +159,7 @@ func New(cfg Config) (*Native, error) {
 	n := &Native{
 		cfg: cfg, log: cfg.Log, dir: cfg.RuntimeDir,
 		items: map[id.Container]*item{}, leftovers: map[id.Container]bool{},
+		fetches: make(slots, fetching), launches: make(slots, launching),
 		host: isolator.Host{
 			Root: cfg.Root, NewPrivileges: cfg.AllowNewPrivileges,
 			LogSize: cfg.LogSize, LogCount: cfg.LogCount, Lookup: account.Lookup,

@@ -336,3 +336,63 @@ func TestNoDescriptorIsLeaked(t *testing.T) {
 		t.Errorf("%d descriptors, %d after Close and New", before, after)
 	}
 }
+
+// TestSignalBeforeGo: what would end the task ends its launch, at every stage of it.
+func TestSignalBeforeGo(t *testing.T) {
+	fetches := make(chan struct{}, 1)
+	r := newRig(t, func(c *Config) {
+		c.Fetch = func(ctx context.Context, _ *container.Spec) error {
+			fetches <- struct{}{}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+	})
+	fetching := r.spec("exit 0", func(s *container.Spec) { s.URIs = []*mesos.CommandInfo_URI{{}} })
+	r.n.Launch(fetching)
+	next[container.Fetching](r, fetching.ID)
+	<-fetches
+	waiting := r.spec("exit 0")
+	r.n.Launch(waiting)
+	forked := next[container.Forked](r, waiting.ID)
+	for _, s := range []*container.Spec{fetching, waiting} {
+		r.n.Signal(s.ID, int(unix.SIGHUP))
+		r.silent(s.ID)
+		r.n.Signal(s.ID, int(unix.SIGTERM))
+		r.n.Go(s.ID) // too late
+		if f := next[container.Failed](r, s.ID); !f.Canceled {
+			t.Errorf("got %+v", f)
+		}
+	}
+	// The next agent would know too that nothing was executed.
+	r.restart()
+	r.n.Adopt(live(forked, container.Started{}, waiting))
+	if f := next[container.Failed](r, waiting.ID); !f.Canceled {
+		t.Errorf("got %+v", f)
+	}
+	for _, s := range []*container.Spec{fetching, waiting} {
+		r.n.Destroy(s.ID)
+		next[container.Destroyed](r, s.ID)
+		r.gone(s.ID)
+	}
+}
+
+// TestManyAtOnce: more than are launched at a time.
+func TestManyAtOnce(t *testing.T) {
+	r := newRig(t)
+	var specs []*container.Spec
+	for range 3 * launching {
+		s := r.spec("exit 2")
+		specs = append(specs, s)
+		r.n.Launch(s)
+	}
+	for _, s := range specs {
+		next[container.Forked](r, s.ID)
+		r.n.Go(s.ID)
+	}
+	for _, s := range specs {
+		next[container.Started](r, s.ID)
+		if e := r.end(s.ID); !e.Known || wait(e) != 2<<8 {
+			t.Errorf("got %+v", e)
+		}
+	}
+}

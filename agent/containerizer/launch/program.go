@@ -149,8 +149,7 @@ type Init struct {
 const Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // Spawn starts an init in new namespaces, Namespaces or 0, which waits for a
-// description. It is in a session of its own
-// and has no descriptor but its socket.
+// description. It is in a session of its own and has no descriptor but its socket.
 func (p *Program) Spawn(namespaces uintptr) (*Init, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -261,7 +260,8 @@ func (i *Init) Close() {
 
 // Reap collects the wait status of an ended init, if this process started it.
 func (i *Init) Reap() {
-	unix.Wait4(i.Pid, nil, unix.WNOHANG, nil)
+	// By descriptor: the number may be another child's by now.
+	unix.Waitid(unix.P_PIDFD, i.PidFD, nil, unix.WEXITED|unix.WNOHANG, nil)
 }
 
 // Abandon ends an init that was not told to go, and returns when it has ended.
