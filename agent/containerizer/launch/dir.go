@@ -163,10 +163,14 @@ func Child(init int) int {
 	return oldest
 }
 
-// Explain turns a failed launch into a sentence.
+// Explain turns a failed launch into a sentence; path is the program's, if it is known.
 func Explain(stage protocol.Stage, errno uint32, path string) string {
 	what := "cannot " + stage.String()
-	if stage == protocol.StageExec {
+	switch {
+	case stage != protocol.StageExec:
+	case path == "":
+		what += " the command" // of a former agent's container
+	default:
 		what += " " + strconv.Quote(path)
 	}
 	text := what + ": " + syscall.Errno(errno).Error()
