@@ -190,8 +190,8 @@ func (f *framework) close() {
 	f.calls.conn.Close()
 }
 
-// taskInfo is a command with little of everything.
-func taskInfo(id string, agent *mesos.AgentID, command string) *mesos.TaskInfo {
+// taskInfo is a command with little memory.
+func taskInfo(id string, agent *mesos.AgentID, command string, cpus float64) *mesos.TaskInfo {
 	scalar := func(name string, v float64) *mesos.Resource {
 		return &mesos.Resource{
 			Name: &name, Type: mesos.Value_SCALAR.Enum(), Scalar: &mesos.Value_Scalar{Value: &v},
@@ -200,7 +200,7 @@ func taskInfo(id string, agent *mesos.AgentID, command string) *mesos.TaskInfo {
 	}
 	return &mesos.TaskInfo{
 		Name: proto.String("bench"), TaskId: &mesos.TaskID{Value: &id}, AgentId: agent,
-		Resources: []*mesos.Resource{scalar("cpus", 0.01), scalar("mem", 32)},
+		Resources: []*mesos.Resource{scalar("cpus", cpus), scalar("mem", 32)},
 		Command:   &mesos.CommandInfo{Value: &command},
 	}
 }

@@ -188,7 +188,7 @@ func (b *bench) latency(n int, c codec.Codec) ([]time.Duration, error) {
 			}
 		}
 		id := fmt.Sprintf("t%d", i)
-		task := taskInfo(id, f.offers[0].AgentId, "true")
+		task := taskInfo(id, f.offers[0].AgentId, "true", 1)
 		began := time.Now()
 		if err := f.accept(f.offers, []*mesos.TaskInfo{task}); err != nil {
 			return nil, err
@@ -244,14 +244,14 @@ const inFlight = 50
 
 // until launches n tasks, inFlight at a time, until all have been in a state, and returns
 // their first statuses in it.
-func (f *framework) until(n int, command string, state mesos.TaskState) ([]*mesos.TaskStatus, error) {
+func (f *framework) until(n int, command string, cpus float64, state mesos.TaskState) ([]*mesos.TaskStatus, error) {
 	var there []*mesos.TaskStatus
 	launched, flying := 0, 0
 	for len(there) < n {
 		if k := min(inFlight-flying, n-launched); k > 0 && len(f.offers) > 0 {
 			var list []*mesos.TaskInfo
 			for range k {
-				list = append(list, taskInfo(fmt.Sprintf("t%d", launched), f.offers[0].AgentId, command))
+				list = append(list, taskInfo(fmt.Sprintf("t%d", launched), f.offers[0].AgentId, command, cpus))
 				launched++
 				flying++
 			}
@@ -304,7 +304,7 @@ func tasks(b *bench) error {
 		}
 		stop := profiles("tasks", c.master, c.agent)
 		began := time.Now()
-		if _, err := f.until(n, "true", mesos.TaskState_TASK_FINISHED); err != nil {
+		if _, err := f.until(n, "true", 1, mesos.TaskState_TASK_FINISHED); err != nil {
 			return err
 		}
 		took := time.Since(began)
@@ -339,7 +339,7 @@ func (b *bench) stopped(n int) error {
 	}
 	defer f.close()
 	began := time.Now()
-	running, err := f.until(n, "sleep 1000", mesos.TaskState_TASK_RUNNING)
+	running, err := f.until(n, "sleep 1000", 0.05, mesos.TaskState_TASK_RUNNING)
 	if err != nil {
 		return err
 	}
@@ -395,7 +395,7 @@ func memory(b *bench) error {
 		if err != nil {
 			return err
 		}
-		running, err := f.until(n, "sleep 1000", mesos.TaskState_TASK_RUNNING)
+		running, err := f.until(n, "sleep 1000", 0.05, mesos.TaskState_TASK_RUNNING)
 		if err != nil {
 			return err
 		}

@@ -309,7 +309,7 @@ func (s *swarm) scheduler(f *framework, number int, launched *atomic.Int64) erro
 			f.offers = f.offers[:len(f.offers)-1]
 			list := make([]*mesos.TaskInfo, tasksPerAccept)
 			for i := range list {
-				list[i] = taskInfo(fmt.Sprintf("%d-%d", number, serial), o.AgentId, "true")
+				list[i] = taskInfo(fmt.Sprintf("%d-%d", number, serial), o.AgentId, "true", 0.1)
 				serial++
 			}
 			flying += tasksPerAccept
