@@ -15,6 +15,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/codec"
 	"github.com/stoa-kernel/stoa/internal/recordio"
+	"github.com/stoa-kernel/stoa/internal/request"
 )
 
 // chunk is the most that is written with one deadline.
@@ -26,25 +27,24 @@ func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := &executorpb.Call{}
-	release, refused := s.call(w, r, call)
-	released := sync.OnceFunc(release)
-	defer released()
+	release, refused := s.bodies.Call(w, r, call)
+	defer release()
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	if missing := missing(call); missing != "" {
-		fail(w, http.StatusBadRequest, "Failed to validate Executor::Call: Expecting '"+missing+"' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate Executor::Call: Expecting '"+missing+"' to be present")
 		return
 	}
 	switch call.GetType() {
 	case executorpb.Call_SUBSCRIBE:
 		c, ok := codec.Accept(r.Header.Values("Accept"))
 		if !ok {
-			fail(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.Protobuf.String()+"' or '"+codec.JSON.String()+"'")
+			request.Refuse(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.Protobuf.String()+"' or '"+codec.JSON.String()+"'")
 			return
 		}
-		s.subscribe(w, r, c, call, released)
+		s.subscribe(w, r, c, call, release)
 	case executorpb.Call_HEARTBEAT:
 		// Accepted whoever it names: executors send dummy ids, as Mesos's own does.
 		w.WriteHeader(http.StatusAccepted)
@@ -52,7 +52,7 @@ func (s *Server) executor(w http.ResponseWriter, r *http.Request) {
 		a := s.ask(r.Context(), func(t state.Token) state.Input { return state.ExecutorCall{Token: t, Call: call} })
 		s.reply(w, a)
 	default:
-		fail(w, http.StatusNotImplemented, "Received an executor call of an unknown type")
+		request.Refuse(w, http.StatusNotImplemented, "Received an executor call of an unknown type")
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *Server) ask(ctx context.Context, input func(state.Token) state.Input) a
 func (s *Server) reply(w http.ResponseWriter, a answer) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.Limits.WriteTimeout))
 	if a.message != "" {
-		fail(w, a.status, a.message)
+		request.Refuse(w, a.status, a.message)
 		return
 	}
 	w.WriteHeader(a.status)
@@ -142,7 +142,7 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec
 	control := http.NewResponseController(w)
 	st, err := s.open(control)
 	if err != nil {
-		fail(w, http.StatusServiceUnavailable, "The agent is going down")
+		request.Refuse(w, http.StatusServiceUnavailable, "The agent is going down")
 		return
 	}
 	a := s.ask(r.Context(), func(t state.Token) state.Input {

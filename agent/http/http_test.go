@@ -401,26 +401,6 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// TestBodies: large bodies share a budget.
-func TestBodies(t *testing.T) {
-	f := serve(t, Limits{Bodies: 1 << 20}, nil)
-	if !f.bodies.TryAcquire(1 << 20) {
-		t.Fatal("the budget is not free")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if f.acquire(ctx, 1) == nil {
-		t.Fatal("more than the budget was given")
-	}
-	f.bodies.Release(1 << 20)
-	call := `{"type":"GET_HEALTH"}` + strings.Repeat(" ", 500<<10)
-	for range 5 { // more in total than the budget: it is given back
-		if resp, body := f.post(t, "/api/v1", isJSON, call); resp.StatusCode != 200 {
-			t.Fatalf("%d %s", resp.StatusCode, body)
-		}
-	}
-}
-
 func TestFiles(t *testing.T) {
 	f := serve(t, Limits{}, nil)
 	header := map[string]string{"Content-Type": "application/json", "Accept": "application/x-protobuf", "Accept-Encoding": "gzip"}

@@ -12,6 +12,7 @@ import (
 	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
 	"github.com/stoa-kernel/stoa/api/mesosjson"
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/request"
 )
 
 // compressed is from what length on an answer is compressed, as in Mesos 1.11
@@ -24,26 +25,26 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := &agentpb.Call{}
-	release, refused := s.call(w, r, call)
+	release, refused := s.bodies.Call(w, r, call)
 	defer release()
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	switch {
 	case call.Type == nil:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'type' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'type' to be present")
 		return
 	case call.GetType() == agentpb.Call_LIST_FILES && call.ListFiles == nil:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'list_files' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'list_files' to be present")
 		return
 	case call.GetType() == agentpb.Call_READ_FILE && call.ReadFile == nil:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'read_file' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'read_file' to be present")
 		return
 	}
 	c, ok := codec.Accept(r.Header.Values("Accept"))
 	if !ok {
-		fail(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.JSON.String()+"' or '"+codec.Protobuf.String()+"'")
+		request.Refuse(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow '"+codec.JSON.String()+"' or '"+codec.Protobuf.String()+"'")
 		return
 	}
 	switch call.GetType() {
@@ -56,14 +57,14 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
 	case agentpb.Call_LIST_FILES, agentpb.Call_READ_FILE:
 		status, response, message := s.Files.Answer(call)
 		if status != http.StatusOK {
-			fail(w, status, message)
+			request.Refuse(w, status, message)
 			return
 		}
 		s.write200(w, r, c, response)
 	case agentpb.Call_UNKNOWN:
-		fail(w, http.StatusNotImplemented, "Received an agent call of an unknown type")
+		request.Refuse(w, http.StatusNotImplemented, "Received an agent call of an unknown type")
 	default:
-		fail(w, http.StatusNotImplemented, fmt.Sprintf("The agent call %v is not served by this version", call.GetType()))
+		request.Refuse(w, http.StatusNotImplemented, fmt.Sprintf("The agent call %v is not served by this version", call.GetType()))
 	}
 }
 
@@ -71,7 +72,7 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
 func (s *Server) write200(w http.ResponseWriter, r *http.Request, c codec.Codec, m proto.Message) {
 	body, err := c.Append(nil, m)
 	if err != nil {
-		fail(w, http.StatusInternalServerError, err.Error())
+		request.Refuse(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", c.String())

@@ -15,15 +15,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
+	"github.com/stoa-kernel/stoa/internal/request"
 )
 
 // Submit hands an input to the loop; it waits while the loop is behind. It fails when
@@ -82,8 +80,8 @@ type Server struct {
 	CutOff atomic.Int64
 
 	recovered atomic.Bool
-	bodies    *semaphore.Weighted
-	routes    map[string]func(http.ResponseWriter, *http.Request)
+	bodies    *request.Bodies
+	routes    request.Routes[http.HandlerFunc]
 	build     build
 
 	mu      sync.Mutex
@@ -98,18 +96,18 @@ func New(c Config) *Server {
 	c.Limits.defaults()
 	s := &Server{
 		Config:  c,
-		bodies:  semaphore.NewWeighted(c.Limits.Bodies),
+		bodies:  request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies),
 		build:   readBuild(c.Version),
 		waiting: make(map[state.Token]chan answer),
 		streams: make(map[state.Stream]*stream),
 	}
-	s.routes = map[string]func(http.ResponseWriter, *http.Request){
+	s.routes = request.Routes[http.HandlerFunc]{Root: "slave(1)", Paths: map[string]http.HandlerFunc{
 		"/api/v1":          s.operator,
 		"/api/v1/executor": s.executor,
 		"/health":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },
 		"/version":         s.version,
 		"/metrics":         c.Metrics.ServeHTTP,
-	}
+	}}
 	return s
 }
 
@@ -118,56 +116,21 @@ func (s *Server) Recovered() { s.recovered.Store(true) }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	deadline := time.Now().Add(s.Limits.WriteTimeout)
-	if r.ContentLength != 0 {
-		// Holds for a body nobody reads, too.
-		_ = control.SetReadDeadline(time.Now().Add(s.Limits.BodyTimeout)) // a recorder in a test has none
-		deadline = deadline.Add(s.Limits.BodyTimeout)
+	s.bodies.Deadlines(w, r, s.Limits.WriteTimeout)
+	if serve, _, ok := s.routes.Find(r.URL.Path); ok {
+		serve(w, r)
+		return
 	}
-	_ = control.SetWriteDeadline(deadline)
-
-	segments := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
-	if len(segments) > 1 && segments[0] == "slave(1)" {
-		segments = segments[1:]
-	}
-	for n := len(segments); n > 0; n-- {
-		if serve := s.routes["/"+strings.Join(segments[:n], "/")]; serve != nil {
-			serve(w, r)
-			return
-		}
-	}
-	fail(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Executors use /api/v1/executor, operators /api/v1.", clip(r.URL.Path)))
+	request.Refuse(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Executors use /api/v1/executor, operators /api/v1.", request.Clip(r.URL.Path)))
 }
 
 // ready answers 503 while the agent recovers, and 405 to what is no POST.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) bool {
 	if !s.recovered.Load() {
-		fail(w, http.StatusServiceUnavailable, "Agent has not finished recovery")
+		request.Refuse(w, http.StatusServiceUnavailable, "Agent has not finished recovery")
 		return false
 	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		fail(w, http.StatusMethodNotAllowed, "Expecting one of { 'POST' }, but received '"+clip(r.Method)+"'")
-		return false
-	}
-	return true
-}
-
-// fail answers with a text.
-func fail(w http.ResponseWriter, status int, message string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(message)) // the client may be gone
-}
-
-// clip bounds what of a request is said back.
-func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
+	return request.IsPost(w, r)
 }
 
 // answer is the loop's to one request.

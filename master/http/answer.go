@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/master/state"
 )
 
@@ -22,16 +23,6 @@ const (
 	// hold is how much of an answer is kept back to learn its length.
 	hold = 64 << 10
 )
-
-// fail answers with a text.
-func fail(w http.ResponseWriter, status int, message string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(message)))
-	w.WriteHeader(status)
-	_, _ = io.WriteString(w, message) // the client may be gone
-}
 
 // reply is the body of a 200 that is not a stream of events. Short ones get a
 // Content-Length, long ones go out in pieces; either is compressed if the client asked.
@@ -94,7 +85,7 @@ func (p *reply) close(err error) {
 	}
 	if err != nil {
 		if p.out == nil {
-			fail(p.w, http.StatusInternalServerError, "The answer could not be encoded: "+err.Error())
+			request.Refuse(p.w, http.StatusInternalServerError, "The answer could not be encoded: "+err.Error())
 			return
 		}
 		panic(http.ErrAbortHandler) // a body cut short must not look whole
@@ -157,7 +148,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, c codec.Codec, a
 		}
 	}
 	if a.Message != "" {
-		fail(w, a.Status, a.Message)
+		request.Refuse(w, a.Status, a.Message)
 		return
 	}
 	w.Header().Set("Content-Length", "0")

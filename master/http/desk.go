@@ -42,18 +42,61 @@ func (d *desk) ask(ctx context.Context, submit session.Submit, q question) (answ
 		delete(d.waiting, token)
 		d.mu.Unlock()
 	}()
-	limited, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
-	defer cancel()
-	if err := submit(limited, q(token)); err != nil {
+	limited := limit{Context: ctx, time: d.timeout}
+	defer limited.end()
+	if err := submit(&limited, q(token)); err != nil {
 		return answer{}, err
 	}
+	late := time.NewTimer(d.timeout)
+	defer late.Stop()
 	select {
 	case a := <-reply:
 		return a, nil
-	case <-limited.Done():
-		return answer{}, context.Cause(limited)
+	case <-late.C:
+		return answer{}, errNoAnswer
+	case <-ctx.Done():
+		return answer{}, context.Cause(ctx)
 	case <-d.done:
 		return answer{}, session.ErrClosed
+	}
+}
+
+// limit is a context that ends some time after it was first waited for. Most inputs find
+// room at once, and a timer that a request's context must know of is dear.
+type limit struct {
+	context.Context
+	time    time.Duration
+	started context.Context
+	cancel  context.CancelFunc
+}
+
+// Done starts the time.
+func (l *limit) Done() <-chan struct{} {
+	if l.started == nil {
+		l.started, l.cancel = context.WithTimeoutCause(l.Context, l.time, errNoAnswer)
+	}
+	return l.started.Done()
+}
+
+// Err is nil until the time is over or the context before it ends.
+func (l *limit) Err() error {
+	if l.started != nil {
+		return l.started.Err()
+	}
+	return l.Context.Err()
+}
+
+// Value lets context.Cause find why it ended.
+func (l *limit) Value(key any) any {
+	if l.started != nil {
+		return l.started.Value(key)
+	}
+	return l.Context.Value(key)
+}
+
+func (l *limit) end() {
+	if l.cancel != nil {
+		l.cancel()
 	}
 }
 

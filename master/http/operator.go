@@ -8,6 +8,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	masterpb "github.com/stoa-kernel/stoa/api/mesos/v1/master"
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/master/state"
 	"github.com/stoa-kernel/stoa/master/validate"
 	"github.com/stoa-kernel/stoa/master/view"
@@ -25,16 +26,16 @@ var reads = map[masterpb.Call_Type]func(*view.Root, io.Writer, codec.Codec) erro
 
 // operator answers a call to /api/v1.
 func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
-	if !post(w, r) {
+	if !request.IsPost(w, r) {
 		return
 	}
 	call := new(masterpb.Call)
 	if refused := s.call(w, r, call); refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	if err := validate.Operator(call); err != nil {
-		fail(w, http.StatusBadRequest, "Failed to validate master::Call: "+clip(err.Error()))
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate master::Call: "+request.Clip(err.Error()))
 		return
 	}
 	c, ok := accept(w, r)
@@ -83,11 +84,11 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 		}
 	case masterpb.Call_LIST_FILES, masterpb.Call_READ_FILE:
 		// Mesos serves its log directory here; ours goes to stderr.
-		fail(w, http.StatusNotFound, "The master has no files: sandboxes are at the agents, through /stoa/v1/agents/{agent_id}/api")
+		request.Refuse(w, http.StatusNotFound, "The master has no files: sandboxes are at the agents, through /stoa/v1/agents/{agent_id}/api")
 	case masterpb.Call_UNKNOWN:
-		fail(w, http.StatusNotImplemented, "UNKNOWN is not a call")
+		request.Refuse(w, http.StatusNotImplemented, "UNKNOWN is not a call")
 	default:
-		fail(w, http.StatusNotImplemented, kind.String()+" is not supported by this version of Stoa")
+		request.Refuse(w, http.StatusNotImplemented, kind.String()+" is not supported by this version of Stoa")
 	}
 }
 

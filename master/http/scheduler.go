@@ -6,6 +6,7 @@ import (
 
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/master/session"
 	"github.com/stoa-kernel/stoa/master/state"
@@ -21,16 +22,16 @@ const maxStreamID = 128
 // (src/master/http.cpp): clients tell the codes apart. What depends on the cluster's
 // state (unknown framework, not subscribed, wrong stream) is the core's to judge.
 func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
-	if !post(w, r) {
+	if !request.IsPost(w, r) {
 		return
 	}
 	call := new(schedulerpb.Call)
 	if refused := s.call(w, r, call); refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	if err := validate.Call(call); err != nil {
-		fail(w, http.StatusBadRequest, "Failed to validate scheduler::Call: "+clip(err.Error()))
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate scheduler::Call: "+request.Clip(err.Error()))
 		return
 	}
 	kind := call.GetType()
@@ -44,18 +45,18 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 	streams := r.Header.Values(streamHeader)
 	if kind == schedulerpb.Call_SUBSCRIBE {
 		if len(streams) > 0 {
-			fail(w, http.StatusBadRequest, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
+			request.Refuse(w, http.StatusBadRequest, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
 			return
 		}
 		if err := s.Streams.Serve(w, r, c, "", call); errors.Is(err, session.ErrClosed) {
-			fail(w, http.StatusServiceUnavailable, err.Error())
+			request.Refuse(w, http.StatusServiceUnavailable, err.Error())
 		}
 		return
 	}
 	var stream state.Stream
 	if len(streams) > 0 {
 		if stream = state.Stream(streams[0]); len(stream) > maxStreamID {
-			fail(w, http.StatusBadRequest, "The 'Mesos-Stream-Id' header is longer than 128 bytes")
+			request.Refuse(w, http.StatusBadRequest, "The 'Mesos-Stream-Id' header is longer than 128 bytes")
 			return
 		}
 	}
@@ -90,7 +91,7 @@ func (s *Server) room(w http.ResponseWriter, r *http.Request, call *schedulerpb.
 			}
 			last = agent
 			if s.Links.Room(r.Context(), id.Agent(agent)) != nil {
-				fail(w, http.StatusServiceUnavailable, "The client did not wait")
+				request.Refuse(w, http.StatusServiceUnavailable, "The client did not wait")
 				return false
 			}
 		}
@@ -102,7 +103,7 @@ func (s *Server) room(w http.ResponseWriter, r *http.Request, call *schedulerpb.
 func accept(w http.ResponseWriter, r *http.Request) (codec.Codec, bool) {
 	c, ok := codec.Accept(r.Header.Values("Accept"))
 	if !ok {
-		fail(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'")
+		request.Refuse(w, http.StatusNotAcceptable, "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'")
 	}
 	return c, ok
 }

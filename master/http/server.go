@@ -14,13 +14,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
-	"golang.org/x/sync/semaphore"
+	"google.golang.org/protobuf/proto"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/internal/frame"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/master/session"
 	"github.com/stoa-kernel/stoa/master/view"
 )
@@ -96,12 +96,9 @@ type Config struct {
 type Server struct {
 	Config
 	desk   desk
-	bodies *semaphore.Weighted
-	// decoding lets one large body at a time be decoded, so that small ones find a
-	// processor free.
-	decoding *semaphore.Weighted
-	routes   map[string]route
-	build    build
+	bodies *request.Bodies
+	routes request.Routes[route]
+	build  build
 }
 
 // route is what a path and everything below it leads to.
@@ -114,9 +111,9 @@ type route struct {
 // New returns a server that is ready to serve.
 func New(c Config) *Server {
 	c.Limits = c.Limits.WithDefaults()
-	s := &Server{Config: c, bodies: semaphore.NewWeighted(c.Limits.Bodies), decoding: semaphore.NewWeighted(1), build: readBuild(c.Version)}
+	s := &Server{Config: c, bodies: request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies), build: readBuild(c.Version)}
 	s.desk.timeout, s.desk.done = c.Limits.AnswerTimeout, c.Done
-	s.routes = map[string]route{
+	s.routes = request.Routes[route]{Root: "master", Paths: map[string]route{
 		"/api/v1":           {serve: s.operator},
 		"/api/v1/scheduler": {serve: s.scheduler},
 		"/health":           {serve: s.health, anyone: true},
@@ -127,46 +124,28 @@ func New(c Config) *Server {
 		"/stoa/v1/why":      {serve: s.why},
 		"/stoa/v1/agents":   {serve: s.agentFiles},
 		frame.Path:          {serve: s.agentLink},
-	}
+	}}
 	return s
 }
 
-// ServeHTTP finds the route with the longest matching path, as Mesos does: with or
-// without /master before it, with or without more behind it (/api/v1/operator is
-// /api/v1).
+// ServeHTTP finds the route with the longest matching path, as Mesos does, with or
+// without /master before it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	deadline := time.Now().Add(s.Limits.WriteTimeout)
-	if r.ContentLength != 0 {
-		// Holds for a body nobody reads, too.
-		_ = control.SetReadDeadline(time.Now().Add(s.Limits.BodyTimeout)) // a recorder in a test has none
-		deadline = deadline.Add(s.Limits.BodyTimeout)
+	s.bodies.Deadlines(w, r, s.Limits.WriteTimeout)
+	found, below, ok := s.routes.Find(r.URL.Path)
+	switch {
+	case !ok:
+		request.Refuse(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Frameworks use /api/v1/scheduler, operators /api/v1.", request.Clip(r.URL.Path)))
+	case found.anyone || s.leading(w, r):
+		found.serve(w, r, below)
 	}
-	_ = control.SetWriteDeadline(deadline)
-
-	if found, ok := s.routes[r.URL.Path]; ok { // as most are
-		s.serve(found, w, r, "")
-		return
-	}
-	segments := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
-	if len(segments) > 1 && segments[0] == "master" {
-		segments = segments[1:]
-	}
-	for n := len(segments); n > 0; n-- {
-		found, ok := s.routes["/"+strings.Join(segments[:n], "/")]
-		if !ok {
-			continue
-		}
-		s.serve(found, w, r, strings.Join(segments[n:], "/"))
-		return
-	}
-	fail(w, http.StatusNotFound, fmt.Sprintf("404 Not Found: there is nothing at '%s'. Frameworks use /api/v1/scheduler, operators /api/v1.", clip(r.URL.Path)))
 }
 
-func (s *Server) serve(found route, w http.ResponseWriter, r *http.Request, rest string) {
-	if found.anyone || s.leading(w, r) {
-		found.serve(w, r, rest)
-	}
+// call reads and decodes a v1 call into m.
+func (s *Server) call(w http.ResponseWriter, r *http.Request, m proto.Message) *request.Refusal {
+	release, refused := s.bodies.Call(w, r, m)
+	release() // the budget is for reading: what the loop takes outlives the request
+	return refused
 }
 
 // leading answers 307 or 503 unless this process leads and has recovered.
@@ -176,7 +155,7 @@ func (s *Server) leading(w http.ResponseWriter, r *http.Request) bool {
 	case !status.Leading:
 		s.redirect(w, status.Leader, r.URL.RequestURI())
 	case !status.Recovered:
-		fail(w, http.StatusServiceUnavailable, "Master has not finished recovery")
+		request.Refuse(w, http.StatusServiceUnavailable, "Master has not finished recovery")
 	default:
 		return true
 	}
@@ -186,7 +165,7 @@ func (s *Server) leading(w http.ResponseWriter, r *http.Request) bool {
 // redirect points at the leader, without a scheme so that https stays https.
 func (s *Server) redirect(w http.ResponseWriter, leader, path string) {
 	if leader == "" {
-		fail(w, http.StatusServiceUnavailable, "No leader elected")
+		request.Refuse(w, http.StatusServiceUnavailable, "No leader elected")
 		return
 	}
 	w.Header().Set("Location", "//"+leader+path)
@@ -195,7 +174,7 @@ func (s *Server) redirect(w http.ResponseWriter, leader, path string) {
 
 func (s *Server) redirectEndpoint(w http.ResponseWriter, r *http.Request, rest string) {
 	if rest != "" {
-		fail(w, http.StatusNotFound, "404 Not Found: /redirect has nothing below it")
+		request.Refuse(w, http.StatusNotFound, "404 Not Found: /redirect has nothing below it")
 		return
 	}
 	s.redirect(w, s.Status().Leader, "")
@@ -210,7 +189,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request, _ string) {
 }
 
 func (s *Server) agentLink(w http.ResponseWriter, r *http.Request, _ string) {
-	if !post(w, r) {
+	if !request.IsPost(w, r) {
 		return
 	}
 	s.Links.Serve(w, r)
@@ -248,7 +227,7 @@ func (s *Server) ask(ctx context.Context, w http.ResponseWriter, q question) (an
 	case ctx.Err() != nil: // the client is gone
 		panic(http.ErrAbortHandler)
 	default:
-		fail(w, http.StatusServiceUnavailable, "The master did not answer: "+err.Error())
+		request.Refuse(w, http.StatusServiceUnavailable, "The master did not answer: "+err.Error())
 		return a, false
 	}
 }

@@ -14,6 +14,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/kernel/resource"
 	"github.com/stoa-kernel/stoa/master/session"
@@ -25,13 +26,13 @@ import (
 //
 //	{"framework_id": "…", "task_id": "…", "grace_period": "10s"}
 func (s *Server) kill(w http.ResponseWriter, r *http.Request, rest string) {
-	if !nothingBelow(w, rest) || !post(w, r) {
+	if !nothingBelow(w, rest) || !request.IsPost(w, r) {
 		return
 	}
-	b, refused := s.read(w, r)
-	defer b.release()
+	b, refused := s.bodies.Read(w, r)
+	defer b.Release()
 	if refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	var in struct {
@@ -39,25 +40,25 @@ func (s *Server) kill(w http.ResponseWriter, r *http.Request, rest string) {
 		Task      string  `json:"task_id"`
 		Grace     *string `json:"grace_period"`
 	}
-	d := json.NewDecoder(bytes.NewReader(b.bytes))
+	d := json.NewDecoder(bytes.NewReader(b.Bytes))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
-		fail(w, http.StatusBadRequest, "Failed to parse body into JSON: "+clip(err.Error()))
+		request.Refuse(w, http.StatusBadRequest, "Failed to parse body into JSON: "+request.Clip(err.Error()))
 		return
 	}
 	if _, err := d.Token(); err != io.EOF {
-		fail(w, http.StatusBadRequest, "Failed to parse body into JSON: more follows the object")
+		request.Refuse(w, http.StatusBadRequest, "Failed to parse body into JSON: more follows the object")
 		return
 	}
 	if in.Framework == "" || in.Task == "" {
-		fail(w, http.StatusBadRequest, "Expecting 'framework_id' and 'task_id' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Expecting 'framework_id' and 'task_id' to be present")
 		return
 	}
 	var policy *mesos.KillPolicy
 	if in.Grace != nil {
 		grace, err := time.ParseDuration(*in.Grace)
 		if err != nil || grace < 0 {
-			fail(w, http.StatusBadRequest, "Expecting 'grace_period' to be a duration such as \"10s\"")
+			request.Refuse(w, http.StatusBadRequest, "Expecting 'grace_period' to be a duration such as \"10s\"")
 			return
 		}
 		policy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(grace))}}
@@ -77,21 +78,21 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request, rest string) {
 	}
 	q, err := query(r.URL.RawQuery)
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		request.Refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	in := state.Why{Framework: id.Framework(q["framework"]), Task: id.Task(q["task"]), Role: q["role"]}
 	switch {
 	case in.Task != "" && in.Framework == "":
-		fail(w, http.StatusBadRequest, "Expecting 'framework' with 'task'")
+		request.Refuse(w, http.StatusBadRequest, "Expecting 'framework' with 'task'")
 		return
 	case in.Framework == "" && q["resources"] == "":
-		fail(w, http.StatusBadRequest, "Expecting 'framework', or 'resources' such as cpus:4;mem:8192")
+		request.Refuse(w, http.StatusBadRequest, "Expecting 'framework', or 'resources' such as cpus:4;mem:8192")
 		return
 	}
 	if text := q["resources"]; text != "" {
 		if in.Request, err = resource.Parse(text, "*"); err != nil {
-			fail(w, http.StatusBadRequest, "Expecting 'resources' such as cpus:4;mem:8192: "+clip(err.Error()))
+			request.Refuse(w, http.StatusBadRequest, "Expecting 'resources' such as cpus:4;mem:8192: "+request.Clip(err.Error()))
 			return
 		}
 	}
@@ -109,15 +110,15 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request, rest string) {
 func (s *Server) agentFiles(w http.ResponseWriter, r *http.Request, rest string) {
 	agent, tail, _ := strings.Cut(rest, "/")
 	if agent == "" || tail != "api" {
-		fail(w, http.StatusNotFound, "404 Not Found: expecting /stoa/v1/agents/{agent_id}/api")
+		request.Refuse(w, http.StatusNotFound, "404 Not Found: expecting /stoa/v1/agents/{agent_id}/api")
 		return
 	}
-	if !post(w, r) {
+	if !request.IsPost(w, r) {
 		return
 	}
 	call := new(agentpb.Call)
 	if refused := s.call(w, r, call); refused != nil {
-		refused.write(w)
+		refused.Write(w)
 		return
 	}
 	c, ok := accept(w, r)
@@ -128,16 +129,16 @@ func (s *Server) agentFiles(w http.ResponseWriter, r *http.Request, rest string)
 	case kind == agentpb.Call_LIST_FILES && call.ListFiles != nil:
 	case kind == agentpb.Call_READ_FILE && call.ReadFile != nil:
 	case kind == agentpb.Call_LIST_FILES:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'list_files' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'list_files' to be present")
 		return
 	case kind == agentpb.Call_READ_FILE:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'read_file' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'read_file' to be present")
 		return
 	case call.Type == nil:
-		fail(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'type' to be present")
+		request.Refuse(w, http.StatusBadRequest, "Failed to validate agent::Call: Expecting 'type' to be present")
 		return
 	default:
-		fail(w, http.StatusNotImplemented, kind.String()+" is not put through to agents: ask the agent itself")
+		request.Refuse(w, http.StatusNotImplemented, kind.String()+" is not put through to agents: ask the agent itself")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.FilesTimeout)
@@ -149,23 +150,23 @@ func (s *Server) agentFiles(w http.ResponseWriter, r *http.Request, rest string)
 	case err == nil && answer.GetStatus() == http.StatusOK && answer.Response != nil:
 		s.message(w, r, c, answer.Response)
 	case err == nil && answer.GetStatus() >= 400 && answer.GetStatus() < 600:
-		fail(w, int(answer.GetStatus()), answer.GetMessage())
+		request.Refuse(w, int(answer.GetStatus()), answer.GetMessage())
 	case err == nil:
-		fail(w, http.StatusBadGateway, "The agent's answer makes no sense")
+		request.Refuse(w, http.StatusBadGateway, "The agent's answer makes no sense")
 	case errors.Is(err, session.ErrNoLink):
-		fail(w, http.StatusNotFound, "No connected agent has the id '"+clip(agent)+"'")
+		request.Refuse(w, http.StatusNotFound, "No connected agent has the id '"+request.Clip(agent)+"'")
 	case errors.Is(err, session.ErrLinkLost):
-		fail(w, http.StatusBadGateway, "The agent's connection broke before it answered: try again")
+		request.Refuse(w, http.StatusBadGateway, "The agent's connection broke before it answered: try again")
 	case r.Context().Err() != nil:
 		panic(http.ErrAbortHandler)
 	default:
-		fail(w, http.StatusGatewayTimeout, "The agent did not answer within "+s.Limits.FilesTimeout.String())
+		request.Refuse(w, http.StatusGatewayTimeout, "The agent did not answer within "+s.Limits.FilesTimeout.String())
 	}
 }
 
 func nothingBelow(w http.ResponseWriter, rest string) bool {
 	if rest != "" {
-		fail(w, http.StatusNotFound, "404 Not Found: there is nothing at '"+clip(rest)+"' here")
+		request.Refuse(w, http.StatusNotFound, "404 Not Found: there is nothing at '"+request.Clip(rest)+"' here")
 	}
 	return rest == ""
 }
@@ -175,7 +176,7 @@ func get(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	w.Header().Set("Allow", http.MethodGet)
-	fail(w, http.StatusMethodNotAllowed, "Expecting one of { 'GET' }, but received '"+clip(r.Method)+"'")
+	request.Refuse(w, http.StatusMethodNotAllowed, "Expecting one of { 'GET' }, but received '"+request.Clip(r.Method)+"'")
 	return false
 }
 

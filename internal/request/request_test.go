@@ -1,0 +1,200 @@
+package request
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
+)
+
+func TestTheLongestPathServes(t *testing.T) {
+	routes := Routes[string]{Root: "master", Paths: map[string]string{
+		"/api/v1": "operator", "/api/v1/scheduler": "scheduler", "/master/link": "link", "/master": "root",
+	}}
+	for _, tt := range []struct{ path, to, below string }{
+		{"/api/v1", "operator", ""},
+		{"/api/v1/", "operator", ""},
+		{"//api//v1/operator", "operator", "operator"},
+		{"/api/v1/scheduler", "scheduler", ""},
+		{"/master/api/v1/scheduler/a/b/", "scheduler", "a/b"},
+		{"/master/link", "link", ""},
+		{"/master", "root", ""},
+		{"/api", "", ""},
+		{"/slave/api/v1", "", ""},
+		{"/master/master/api/v1", "root", "api/v1"},
+		{"/", "", ""},
+		{"", "", ""},
+	} {
+		to, below, ok := routes.Find(tt.path)
+		if to != tt.to || below != tt.below || ok != (tt.to != "") {
+			t.Errorf("%q: %q, %q, %v; want %q, %q", tt.path, to, below, ok, tt.to, tt.below)
+		}
+	}
+}
+
+func TestRefusalsSayBackLittle(t *testing.T) {
+	w := httptest.NewRecorder()
+	if IsPost(w, httptest.NewRequest(strings.Repeat("A", 1000), "/", nil)) {
+		t.Fatal("that is no POST")
+	}
+	if w.Code != 405 || w.Header().Get("Allow") != "POST" || w.Body.Len() > 300 || !strings.HasPrefix(w.Body.String(), "Expecting one of { 'POST' }, but received 'AAA") {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if !IsPost(w, httptest.NewRequest("POST", "/", nil)) {
+		t.Error("a POST is refused")
+	}
+}
+
+// TestLargeBodiesShareABudget: a body waits for it, gives up in time, and gives it back.
+func TestLargeBodiesShareABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBodies(1<<20, time.Second, 1<<20)
+		large := bytes.Repeat([]byte("x"), 600<<10)
+		read := func(content []byte) (*Body, *Refusal) {
+			return b.Read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", bytes.NewReader(content)))
+		}
+		first, refused := read(large)
+		if refused != nil || !bytes.Equal(first.Bytes, large) {
+			t.Fatalf("%d bytes, %+v", len(first.Bytes), refused)
+		}
+		began := time.Now()
+		second, refused := read(large)
+		if refused == nil || refused.Status != 503 || time.Since(began) != patience {
+			t.Fatalf("a second body after %v: %+v", time.Since(began), refused)
+		}
+		second.Release()
+		little, refused := read(large[:small/2])
+		if refused != nil || len(little.Bytes) != small/2 {
+			t.Fatalf("a small body waits for large ones: %+v", refused)
+		}
+		little.Release()
+		go func() {
+			<-time.After(patience / 2)
+			first.Release()
+			first.Release() // no more than it took
+		}()
+		third, refused := read(large)
+		if refused != nil {
+			t.Fatalf("nothing was given back: %+v", refused)
+		}
+		third.Release()
+		if !b.budget.TryAcquire(1<<20) || b.budget.TryAcquire(1) {
+			t.Error("the budget is not what it was")
+		}
+	})
+}
+
+func TestBodiesThatAreRefused(t *testing.T) {
+	long := strings.Repeat("x", 100<<10)
+	for name, tt := range map[string]struct {
+		body    io.Reader
+		length  int64
+		status  int
+		message string
+	}{
+		"announced too long": {strings.NewReader("x"), 90<<10 + 1, 413, "The body is longer than 92160 bytes"},
+		"too long":           {strings.NewReader(long), -1, 413, "The body is longer than 92160 bytes"},
+		"late":               {iotest.ErrReader(os.ErrDeadlineExceeded), -1, 408, "The body did not arrive within 3s"},
+		"broken":             {iotest.ErrReader(io.ErrUnexpectedEOF), -1, 400, "The body could not be read: unexpected EOF"},
+	} {
+		b := NewBodies(90<<10, 3*time.Second, 1<<20)
+		r := httptest.NewRequest("POST", "/", tt.body)
+		r.ContentLength = tt.length
+		body, refused := b.Read(httptest.NewRecorder(), r)
+		body.Release()
+		if refused == nil || refused.Status != tt.status || refused.Message != tt.message {
+			t.Errorf("%s: %+v", name, refused)
+		}
+		if !b.budget.TryAcquire(1 << 20) {
+			t.Errorf("%s: keeps some of the budget", name)
+		}
+	}
+	b := NewBodies(len(long), time.Second, 1<<20)
+	if body, refused := b.Read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(long))); refused != nil || string(body.Bytes) != long {
+		t.Errorf("of just the length allowed: %+v", refused)
+	}
+}
+
+func TestCallsThatAreRefused(t *testing.T) {
+	b := NewBodies(1<<20, time.Second, 1<<20)
+	for name, tt := range map[string]struct {
+		contentType, body string
+		status            int
+		message           string
+	}{
+		"no type":      {"", `{}`, 400, "Expecting 'Content-Type' to be present"},
+		"another type": {"text/plain", `{}`, 415, "Expecting 'Content-Type' of application/json or application/x-protobuf"},
+		"parameters":   {"application/json; charset=utf-8", `{}`, 415, "Expecting 'Content-Type' of"},
+		"no JSON":      {"application/json", `{`, 400, "Failed to parse body into JSON: "},
+		"no call":      {"application/json", `{"type":{}}`, 400, "Failed to convert JSON into Call protobuf: "},
+		"no protobuf":  {"application/x-protobuf", "\xff", 400, "Failed to parse body into Call protobuf: "},
+		"too many":     {"application/json", `{"x":[` + strings.Repeat("{},", 210_000) + `{}]}`, 413, "The body holds more than 200000 messages"},
+	} {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(tt.body))
+		if tt.contentType != "" {
+			r.Header.Set("Content-Type", tt.contentType)
+		}
+		release, refused := b.Call(httptest.NewRecorder(), r, new(agentpb.Call))
+		release()
+		release()
+		if refused == nil || refused.Status != tt.status || !strings.HasPrefix(refused.Message, tt.message) {
+			t.Errorf("%s: %+v", name, refused)
+		}
+		if !b.budget.TryAcquire(1 << 20) {
+			t.Fatalf("%s: keeps some of the budget", name)
+		}
+		b.budget.Release(1 << 20)
+	}
+}
+
+// TestCallKeepsItsShare: what is decoded is as large as the body, and counts until it is
+// released.
+func TestCallKeepsItsShare(t *testing.T) {
+	b := NewBodies(1<<20, time.Second, 1<<20)
+	r := httptest.NewRequest("POST", "/", strings.NewReader(`{"type":"GET_HEALTH"}`+strings.Repeat(" ", 200<<10)))
+	r.Header.Set("Content-Type", "application/json")
+	call := new(agentpb.Call)
+	release, refused := b.Call(httptest.NewRecorder(), r, call)
+	if refused != nil || call.GetType() != agentpb.Call_GET_HEALTH {
+		t.Fatalf("%v, %+v", call, refused)
+	}
+	if b.budget.TryAcquire(1 << 20) {
+		t.Error("the budget was given back before the call was done with")
+	}
+	release()
+	if !b.budget.TryAcquire(1 << 20) {
+		t.Error("the budget was not given back")
+	}
+}
+
+// TestSlowBody: a body that does not come costs its sender the connection, in time.
+func TestSlowBody(t *testing.T) {
+	b := NewBodies(1<<20, 20*time.Millisecond, 1<<20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.Deadlines(w, r, time.Minute)
+		body, refused := b.Read(w, r)
+		defer body.Release()
+		if refused != nil {
+			refused.Write(w)
+		}
+	}))
+	defer server.Close()
+	body, never := io.Pipe()
+	defer never.Close()
+	resp, err := http.Post(server.URL, "application/json", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); resp.StatusCode != 408 || string(text) != "The body did not arrive within 20ms" || err != nil {
+		t.Errorf("%s %s %v", resp.Status, text, err)
+	}
+}
