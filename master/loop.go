@@ -55,6 +55,11 @@ func (l *runner) submit(ctx context.Context, in state.Input) error {
 	default:
 	}
 	select {
+	case l.inputs <- in: // most find room, and wait for nothing
+		return nil
+	default:
+	}
+	select {
 	case l.inputs <- in:
 		return nil
 	case <-l.done:
