@@ -427,9 +427,8 @@ func (a *Agent) endTasks(e *executor, t termination, limitation *mesos.TaskResou
 // executorExited is best effort: the next Register shows that the executor is gone.
 func (a *Agent) executorExited(e *executor, wait int32) {
 	a.closeStream(e)
-	if a.registered {
-		a.toMaster(&stoapb.ToMaster{Body: &stoapb.ToMaster_ExecutorExited{ExecutorExited: &stoapb.ExecutorExited{
-			FrameworkId: frameworkID(e.framework.id), ExecutorId: executorID(e.id), Status: proto.Int32(wait),
-		}}})
-	}
+	// Also before Registered: the Register on its way says that the executor lives.
+	a.toMaster(&stoapb.ToMaster{Body: &stoapb.ToMaster_ExecutorExited{ExecutorExited: &stoapb.ExecutorExited{
+		FrameworkId: frameworkID(e.framework.id), ExecutorId: executorID(e.id), Status: proto.Int32(wait),
+	}}})
 }
