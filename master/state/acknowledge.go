@@ -20,9 +20,9 @@ func (m *Master) acknowledge(f *framework, call *schedulerpb.Call_Acknowledge) {
 	tid := id.Task(call.GetTaskId().GetValue())
 	t := f.tasks[tid]
 	if t == nil {
-		// An update of a task this master does not know was forwarded all the same, and
-		// so is its acknowledgement: the agent checks the uuid.
-		if f.completedByID[tid] == nil && f.unreachable[tid] == nil {
+		// An update of a task this master does not know, or took for completed, was
+		// forwarded all the same, and so is its acknowledgement: the agent checks the uuid.
+		if !f.ackedBefore(tid, call.GetUuid()) {
 			m.ackTask(a, f.protoID, call.TaskId, call.Uuid)
 		}
 		return

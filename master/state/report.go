@@ -197,7 +197,9 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 		}
 		return
 	}
-	if f.ackedBefore(tid, r.task.GetStatusUpdateUuid()) || (f.removed && lifecycle.Terminal(r.task.GetState())) {
+	// An acknowledged update that was not the last has others behind it.
+	acked := f.ackedBefore(tid, r.task.GetStatusUpdateUuid())
+	if (acked && lifecycle.Terminal(r.task.GetStatusUpdateState())) || (f.removed && lifecycle.Terminal(r.task.GetState())) {
 		m.forget(a, f, r)
 		return
 	}
@@ -224,8 +226,9 @@ func (m *Master) takeTask(a *agent, r reportedTask, used map[id.Framework]resour
 		f.unreachableOrder = slices.DeleteFunc(f.unreachableOrder, func(x *task) bool { return x == back })
 		t.kill, t.killed = back.kill, back.killed
 		// Acknowledged while the agent was away: the framework is not to see it again.
-		t.acked = back.acked && bytes.Equal(back.statusUUID, t.statusUUID)
+		acked = back.acked && bytes.Equal(back.statusUUID, t.statusUUID)
 	}
+	t.acked = acked
 	m.addTask(t)
 	if lifecycle.Terminal(t.state) {
 		t.released = true
