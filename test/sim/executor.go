@@ -68,6 +68,9 @@ func (x *executor) subscribe() {
 				x.w.count["executor: refused"]++
 			}
 			x.subscribed = msg == 200
+			for _, u := range x.unacked {
+				x.transmit(u) // those made since SUBSCRIBE was written
+			}
 		case *executorpb.Event:
 			x.event(msg)
 		}
