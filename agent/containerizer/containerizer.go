@@ -56,7 +56,7 @@ type Config struct {
 	// WorkDir/run.
 	RuntimeDir string
 	// CgroupRoot is the cgroup below which the agent makes its own, in every hierarchy;
-	// "" for stoa. It has no effect without Root.
+	// "" for no cgroups and no limits. It has no effect without Root.
 	CgroupRoot string
 	// Root says that the agent may make namespaces and cgroups and switch users. Without
 	// it a container is the processes below an init, with no limits.
@@ -144,9 +144,6 @@ func New(cfg Config) (*Native, error) {
 	if cfg.RuntimeDir == "" {
 		cfg.RuntimeDir = filepath.Join(cfg.WorkDir, "run")
 	}
-	if cfg.CgroupRoot == "" {
-		cfg.CgroupRoot = "stoa"
-	}
 	if cfg.LogSize == 0 {
 		cfg.LogSize = 10 << 20
 	}
@@ -227,6 +224,10 @@ func (n *Native) openRoot() error {
 		return fmt.Errorf("no container can be started, although this is root: %w; is CAP_SYS_ADMIN missing, or is this a container itself?", err)
 	}
 	probe.Abandon()
+	if n.cfg.CgroupRoot == "" {
+		n.log.Warn("tasks run without limits", "why", "no cgroups root is configured")
+		return nil
+	}
 	n.cgroups, err = cgroup.Open(path.Join(n.cfg.CgroupRoot, cgroupName(n.cfg.WorkDir)))
 	if errors.Is(err, cgroup.ErrNone) {
 		n.log.Warn("tasks run without limits", "why", err.Error())

@@ -184,3 +184,21 @@ func TestInitIsOutsideTheCgroup(t *testing.T) {
 	r.n.Destroy(s.ID)
 	r.end(s.ID)
 }
+
+// TestWithoutCgroups: where the operator wants none, or the machine has none, tasks run
+// all the same.
+func TestWithoutCgroups(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.CgroupRoot = "" })
+	if r.n.Limits() != nil {
+		t.Errorf("limits %v", r.n.Limits())
+	}
+	s := r.spec("head -c 104857600 /dev/zero | tail | wc -c", func(s *container.Spec) { s.Limits.MemoryHard = 32 << 20 })
+	r.n.Launch(s)
+	next[container.Forked](r, s.ID)
+	r.n.Resize(s.ID, container.Limits{MemoryHard: 64 << 20})
+	r.n.Go(s.ID)
+	next[container.Started](r, s.ID)
+	if e := r.end(s.ID); !e.Known || wait(e) != 0 || e.OOM || strings.TrimSpace(r.read(s.ID, "stdout")) != "104857600" {
+		t.Errorf("got %+v", e)
+	}
+}
