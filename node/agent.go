@@ -20,6 +20,7 @@ import (
 	"github.com/stoa-kernel/stoa/cli"
 	"github.com/stoa-kernel/stoa/internal/build"
 	"github.com/stoa-kernel/stoa/kernel/attribute"
+	"github.com/stoa-kernel/stoa/kernel/resource"
 )
 
 // agentFlags are an agent's settings; names and defaults are Mesos's where Mesos has the
@@ -70,6 +71,11 @@ func (a *agentFlags) finish() error {
 			return fmt.Errorf("--resources: %w", err)
 		}
 		a.config.Resources = string(text)
+	}
+	if a.config.Resources != "" {
+		if _, err := resource.Parse(a.config.Resources, "*"); err != nil {
+			return &cli.Error{What: "--resources " + a.config.Resources, Why: err.Error(), Try: "the form cpus:4;mem:8192;disk:10240;ports:[31000-32000]", Code: cli.ExitUsage}
+		}
 	}
 	list, err := attribute.Parse(a.attributes)
 	if err != nil {

@@ -125,7 +125,7 @@ func (e *Explanation) next(now time.Duration) string {
 	case reason.Headroom:
 		return "lower the guarantees (UPDATE_QUOTA), or add agents"
 	case reason.Filtered:
-		return fmt.Sprintf("wait %s, or the framework sends REVIVE", max(0, e.Soonest-now))
+		return fmt.Sprintf("wait %s, or the framework sends REVIVE", brief(e.Soonest-now))
 	case reason.Constraint:
 		return "relax the framework's offer constraints, or give an agent the attributes they ask for"
 	case reason.AgentInactive:
