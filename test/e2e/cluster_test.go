@@ -28,6 +28,9 @@ type cluster struct {
 	up            *process
 	master, agent *process
 
+	env     []string            // of commands
+	as      *syscall.Credential // that runs up, nil for the test itself
+	more    []*process          // agents beside
 	cleaned bool
 
 	args                           []string // of up, or of the agent
@@ -77,7 +80,7 @@ func newPair(t testing.TB, args ...string) *cluster {
 
 func (c *cluster) startUp(env ...string) {
 	c.t.Helper()
-	c.up = start(c.t, env, "stoa", append([]string{"up", "--data-dir", c.dir + "/data", "--master-listen", "127.0.0.1:" + c.masterPort,
+	c.up = startAs(c.t, c.as, env, "stoa", append([]string{"up", "--data-dir", c.dir + "/data", "--master-listen", "127.0.0.1:" + c.masterPort,
 		"--agent-listen", "127.0.0.1:" + c.agentPort, "--run-listen", "127.0.0.1:" + c.runPort, "--cgroups-root", c.cgroups}, c.args...)...)
 	c.t.Cleanup(c.clean) // before the process is killed
 }
@@ -129,19 +132,22 @@ func (c *cluster) stop() {
 		c.up.exit()
 		return
 	}
-	if c.master == nil || c.agent == nil {
-		return
-	}
 	if c.master.over() {
 		c.startMaster()
 		c.waitMaster()
 	}
-	if c.agent.over() {
-		c.startAgent()
-		c.waitAgent()
+	agents := c.more
+	if c.agent != nil {
+		if c.agent.over() {
+			c.startAgent()
+			c.waitAgent()
+		}
+		agents = append(agents, c.agent)
 	}
-	c.agent.signal(os.Interrupt)
-	c.agent.exit()
+	for _, a := range agents {
+		a.signal(os.Interrupt)
+		a.exit()
+	}
 	c.master.signal(os.Interrupt)
 	c.master.exit()
 }
@@ -153,13 +159,14 @@ func (c *cluster) clean() {
 		return
 	}
 	c.cleaned = true
-	for _, p := range []*process{c.up, c.agent, c.master} {
+	all := append(slices.Clone(c.more), c.up, c.agent, c.master)
+	for _, p := range all {
 		if p != nil && !p.over() && !c.t.Failed() {
 			c.stop()
 			break
 		}
 	}
-	for _, p := range []*process{c.up, c.agent, c.master} {
+	for _, p := range all {
 		if p != nil {
 			p.kill()
 		}
@@ -218,13 +225,19 @@ func (c *cluster) processes() []int {
 		}
 		// Processes end meanwhile: what cannot be read is not there.
 		argv, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
-		env, _ := os.ReadFile("/proc/" + e.Name() + "/environ")
+		env := environ(pid)
 		cwd, _ := os.Readlink("/proc/" + e.Name() + "/cwd")
-		if bytes.Contains(argv, []byte(c.dir+"/")) || bytes.Contains(env, []byte(c.dir+"/")) || strings.HasPrefix(cwd, c.dir+"/") {
+		if bytes.Contains(argv, []byte(c.dir+"/")) || strings.Contains(env, c.dir+"/") || strings.HasPrefix(cwd, c.dir+"/") {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// environ is a process's environment; one that has ended has none.
+func environ(pid int) string {
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return string(env)
 }
 
 func (c *cluster) mounts() []string {
@@ -276,7 +289,7 @@ func (c *cluster) stoa(args ...string) result {
 // begin starts a command of the command line.
 func (c *cluster) begin(args ...string) *process {
 	c.t.Helper()
-	return start(c.t, []string{"STOA_ADDR=" + c.addr}, "stoa", args...)
+	return start(c.t, append([]string{"STOA_ADDR=" + c.addr}, c.env...), "stoa", args...)
 }
 
 // call makes an operator call with JSON.

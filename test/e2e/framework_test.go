@@ -236,6 +236,9 @@ func (k *keeper) take(id, uuid string, s *mesos.TaskStatus, now time.Time) (over
 	if s.GetState() == mesos.TaskState_TASK_UNREACHABLE {
 		return false // no end, and RUNNING may follow
 	}
+	if v.own != nil && uuid == "" && s.GetState() != v.own.GetState() {
+		return false // the master was asked just before the end came, and does not know the task any more
+	}
 	r := rank(s.GetState())
 	if r < v.rank {
 		k.wrong = append(k.wrong, fmt.Sprintf("%s: out of order: %v", id, v.updates))

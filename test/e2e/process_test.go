@@ -78,11 +78,12 @@ func startAs(t testing.TB, as *syscall.Credential, env []string, name string, ar
 		close(p.done)
 	}()
 	t.Cleanup(func() {
+		daemon := !p.over() // what has ended is for the test to report
 		p.kill()
 		if errors.Is(p.ended, exec.ErrWaitDelay) {
 			t.Errorf("%s is gone, but something it started holds its output", p)
 		}
-		if t.Failed() {
+		if t.Failed() && daemon {
 			t.Logf("%s said:\n%s\nand on stderr:\n%s", p, last(p.out.String()), last(p.err.String()))
 		}
 	})
