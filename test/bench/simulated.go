@@ -305,8 +305,8 @@ func (s *swarm) scheduler(f *framework, number int, launched *atomic.Int64) erro
 				suppressed = true // what is held is enough for nobody
 				break
 			}
-			o := f.offers[len(f.offers)-1]
-			f.offers = f.offers[:len(f.offers)-1]
+			o := f.offers[0] // the oldest, so that all agents get their share
+			f.offers = f.offers[1:]
 			list := make([]*mesos.TaskInfo, tasksPerAccept)
 			for i := range list {
 				list[i] = taskInfo(fmt.Sprintf("%d-%d", number, serial), o.AgentId, "true", 0.1)
