@@ -34,7 +34,7 @@ func (s *storage) flags(f *pflag.FlagSet) {
 // open returns a function that opens stores, and what ends it all.
 func (s *storage) open(ctx context.Context, dataDir string) (open func() store.Store, failed <-chan error, end func(), err error) {
 	if len(s.endpoints) == 0 {
-		server, err := etcd.Embed(ctx, etcd.EmbedConfig{Dir: filepath.Join(dataDir, "registry")})
+		server, err := etcd.Embed(ctx, etcd.EmbedConfig{Dir: filepath.Join(dataDir, "registry"), Fatal: dead})
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -96,6 +96,14 @@ func watch(ctx context.Context, failed <-chan error, do func(context.Context) er
 		return cause
 	}
 	return err
+}
+
+// dead says why the process ends here and now.
+func dead(err error) {
+	cli.Report(os.Stderr, &cli.Error{
+		What: "the registry cannot be written", Why: err.Error(),
+		Try: "make room on that disk and start again: what was acknowledged is kept, and tasks run on",
+	})
 }
 
 func (s *storage) tls() (*tls.Config, error) {

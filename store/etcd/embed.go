@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/stoa-kernel/stoa/store"
 )
@@ -23,6 +26,9 @@ type EmbedConfig struct {
 	Dir string
 	// QuotaBytes bounds the database; 0 is etcd's 2 GiB.
 	QuotaBytes int64
+	// Fatal is told why etcd cannot go on, as on a full disk, just before the process
+	// ends with exit code 1: etcd knows no other way. It may be nil.
+	Fatal func(error)
 }
 
 // Server is an embedded single member. It listens on nothing: no TCP port, no socket.
@@ -52,8 +58,16 @@ func Embed(ctx context.Context, cfg EmbedConfig) (*Server, error) {
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModeRevision, keepRevisions
 	c.BootstrapDefragThresholdMegabytes = 64
 	c.QuotaBackendBytes = cfg.QuotaBytes
-	c.LogLevel = "error"
-	c.LogOutputs = []string{filepath.Join(cfg.Dir, "etcd.log")}
+	log, _, err := zap.Open(filepath.Join(cfg.Dir, "etcd.log"))
+	if err != nil {
+		return nil, fmt.Errorf("registry: %w", err)
+	}
+	last := lastWords{cfg}
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(
+		zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), log, zapcore.ErrorLevel),
+		// The log is on the disk that may be full: that it cannot be written is not news.
+		zap.ErrorOutput(zapcore.AddSync(io.Discard)), zap.WithFatalHook(last), zap.WithPanicHook(last),
+	))
 
 	e, err := embed.StartEtcd(c)
 	if err != nil {
@@ -78,6 +92,22 @@ func Embed(ctx context.Context, cfg EmbedConfig) (*Server, error) {
 		return nil, fmt.Errorf("registry in %s: %w", cfg.Dir, err)
 	}
 	return s, nil
+}
+
+// lastWords ends the process when etcd's logger would, but not without a word.
+type lastWords struct{ cfg EmbedConfig }
+
+func (l lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := fmt.Errorf("registry in %s: %s", l.cfg.Dir, e.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok {
+			err = fmt.Errorf("registry in %s: %s: %w", l.cfg.Dir, e.Message, cause)
+		}
+	}
+	if l.cfg.Fatal != nil {
+		l.cfg.Fatal(err)
+	}
+	os.Exit(1)
 }
 
 // Open returns a store on the server.
