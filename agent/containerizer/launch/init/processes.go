@@ -51,36 +51,66 @@ func (c *container) signalAll(s syscall.Signal) {
 		syscall.Kill(-1, s) // one pass under the kernel's lock: no fork escapes it
 		return
 	}
-	(&family{}).signal(s)
+	signalTree(s)
 }
 
 // killAll returns when nothing of the container is left.
 func (c *container) killAll() {
-	var status syscall.WaitStatus
-	if c.namespaced {
-		syscall.Kill(-1, syscall.SIGKILL)
-	} else {
-		// Orphans become children of this process, the subreaper, so the tree below it is
-		// all there is. What is stopped cannot fork: once a pass finds nothing new, none
-		// can get away.
-		var f family
-		for f.signal(syscall.SIGSTOP) {
-		}
-		for f.count > 0 {
-			f.count = 0
-			f.signal(syscall.SIGKILL)
-			for {
-				if got, err := syscall.Wait4(-1, &status, waitAll|syscall.WNOHANG, nil); got <= 0 || err != nil {
-					break
-				}
-			}
-		}
+	if !c.namespaced {
+		killTree()
+		return
 	}
+	syscall.Kill(-1, syscall.SIGKILL)
 	for {
-		if _, err := syscall.Wait4(-1, &status, waitAll, nil); err == syscall.ECHILD {
+		if _, err := syscall.Wait4(-1, nil, waitAll, nil); err == syscall.ECHILD {
 			return
 		}
 	}
+}
+
+// killTree is killAll without a pid namespace. Orphans become children of this process,
+// the subreaper, so the tree below it is all there is. What is stopped cannot fork: once
+// a pass finds nothing new, none can get away. A process takes a moment to stop and to
+// die; the passes, each of which reads all of /proc, leave it that, or a few containers
+// that end together would keep a machine busy.
+func killTree() {
+	if childless() {
+		return
+	}
+	for wait := shortestPause; signalTree(syscall.SIGSTOP); wait = min(2*wait, longestPause) {
+		pause(wait)
+	}
+	for wait := shortestPause; ; wait = min(2*wait, longestPause) {
+		signalTree(syscall.SIGKILL)
+		pause(wait)
+		if childless() {
+			return
+		}
+	}
+}
+
+// childless reaps what has ended and reports whether that was all.
+func childless() bool {
+	for {
+		got, err := syscall.Wait4(-1, nil, waitAll|syscall.WNOHANG, nil)
+		if err == syscall.ECHILD {
+			return true
+		}
+		if got <= 0 {
+			return false
+		}
+	}
+}
+
+// Pauses between two passes, in nanoseconds.
+const (
+	shortestPause int64 = 100_000
+	longestPause  int64 = 20_000_000
+)
+
+func pause(ns int64) {
+	t := syscall.NsecToTimespec(ns)
+	syscall.Nanosleep(&t, nil)
 }
 
 // process is a line of /proc.
@@ -90,12 +120,8 @@ type process struct {
 	mine        bool
 }
 
-// family finds the descendants of this process. It is only used without a pid
-// namespace. The table is static: it costs address space, not memory, until used.
-type family struct {
-	count int // of descendants that are alive, at the last signal
-}
-
+// The table of processes is only used without a pid namespace. It is static: it costs
+// address space, not memory, until used.
 var (
 	scanning sync.Mutex // held over what follows, which two threads use
 
@@ -104,9 +130,9 @@ var (
 	stat    [512]byte
 )
 
-// signal sends s to all descendants and reports whether one of them was neither
+// signalTree sends s to all descendants of this process and reports whether one of them was neither
 // stopped nor dead before.
-func (f *family) signal(s syscall.Signal) (found bool) {
+func signalTree(s syscall.Signal) (found bool) {
 	scanning.Lock()
 	defer scanning.Unlock()
 	n := scan()
@@ -120,13 +146,11 @@ func (f *family) signal(s syscall.Signal) (found bool) {
 			}
 		}
 	}
-	f.count = 0
 	for i := range table[:n] {
 		p := &table[i]
 		if !p.mine || p.state == 'Z' || p.state == 'X' {
 			continue
 		}
-		f.count++
 		if p.state != 'T' {
 			found = true
 		}
