@@ -60,6 +60,11 @@ func (c *conn) close(side int) {
 	c.w.at(to.last-c.w.now, func() { c.notice(1 - side) })
 }
 
+// sound reports whether the connection is not broken, whoever may have noticed.
+func (c *conn) sound() bool {
+	return c != nil && !c.ends[0].closed && !c.ends[1].closed && !c.ends[0].void && !c.ends[1].void
+}
+
 // notice is a side finding the connection dead.
 func (c *conn) notice(side int) {
 	e := &c.ends[side]

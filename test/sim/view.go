@@ -459,7 +459,7 @@ func (w *world) sweep() {
 	}
 	for _, t := range w.truth.order {
 		// A KILL the leader took ends a task within its grace once the agent is there.
-		if !t.alive || t.killEpoch != m.epoch || t.m.proc == nil || t.m.proc.registeredWith != m.epoch {
+		if !t.alive || t.killEpoch != m.epoch || t.m.proc == nil || t.m.proc.registeredWith != m.epoch || !t.m.proc.conn.sound() {
 			continue
 		}
 		if calm := w.now - max(t.killAt, t.m.proc.registeredAt); calm > time.Minute && w.now-t.m.lastSlow() > time.Minute {
