@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/internal/codec"
 	"github.com/stoa-kernel/stoa/internal/frame"
@@ -37,11 +38,12 @@ const (
 // swarm is many agents in this process, each with a link of its own to the master. They
 // say of every task at once that it runs.
 type swarm struct {
-	registered atomic.Int64
-	acked      atomic.Int64
-	want       int64
-	done       chan struct{} // closed when want tasks are acknowledged
-	conns      []net.Conn
+	acked    atomic.Int64
+	launched atomic.Int64
+	want     int64
+	start    chan struct{} // closed when all agents are there
+	done     chan struct{} // closed when want tasks are acknowledged
+	conns    []net.Conn
 }
 
 // simulated measures the master with agents that launch nothing.
@@ -84,7 +86,12 @@ func (b *bench) simulate(agents int) error {
 	if err != nil {
 		return err
 	}
-	s := &swarm{want: int64(agents * tasksPerAgent), done: make(chan struct{})}
+	s := &swarm{want: int64(agents * tasksPerAgent), start: make(chan struct{}), done: make(chan struct{})}
+	// Frameworks first, so that all of them hold offers when it begins.
+	wait, err := s.schedule(m.addr())
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	stop := profiles(fmt.Sprintf("register-%d", agents), m)
 	if err := s.connect(m.addr(), agents); err != nil {
@@ -109,7 +116,8 @@ func (b *bench) simulate(agents int) error {
 	}
 	stop = profiles(fmt.Sprintf("simulated-%d", agents), m)
 	began = time.Now()
-	if err := s.schedule(m.addr()); err != nil {
+	close(s.start)
+	if err := wait(); err != nil {
 		return fmt.Errorf("%w: %s", err, m.log())
 	}
 	took = time.Since(began)
@@ -264,49 +272,86 @@ func (a *simAgent) serve(i int) {
 	}
 }
 
-// schedule runs the frameworks until every task is acknowledged.
-func (s *swarm) schedule(addr string) error {
+// schedule subscribes the frameworks, which begin at start; the function it returns waits
+// until every task is acknowledged.
+func (s *swarm) schedule(addr string) (wait func() error, err error) {
+	ctx, end := context.WithCancel(context.Background())
 	var group errgroup.Group
-	var launched atomic.Int64
-	var closing sync.WaitGroup
+	var all []*framework
 	for i := range schedulers {
 		f, err := subscribe(addr, fmt.Sprintf("bench-%d", i), codec.Protobuf)
 		if err != nil {
-			return err
+			end()
+			return nil, err
 		}
+		all = append(all, f)
 		group.Go(func() error {
-			err := s.scheduler(f, i, &launched)
-			select {
-			case <-s.done:
-				return nil // its stream was closed for that
-			default:
-				return err
+			err := s.scheduler(f, i)
+			if err != nil {
+				end() // what is missing now, nobody will launch
 			}
+			return err
 		})
-		closing.Go(func() {
-			<-s.done
+	}
+	go func() { // until the swarm's end
+		select {
+		case <-ctx.Done():
+		case <-s.done:
+			end()
+		}
+		for _, f := range all {
 			f.conn.Close()
-		})
-	}
-	err := group.Wait()
-	if err == nil {
-		closing.Wait()
-	}
-	return err
+			f.calls.conn.Close()
+		}
+	}()
+	return group.Wait, nil
 }
 
 // scheduler fills offers until all tasks of the swarm are launched, and hears what
 // becomes of its own.
-func (s *swarm) scheduler(f *framework, number int, launched *atomic.Int64) error {
-	flying, serial, suppressed := 0, 0, false
+func (s *swarm) scheduler(f *framework, number int) error {
+	events, failed := make(chan *schedulerpb.Event, 256), make(chan error, 1)
+	go func() { // until the stream ends
+		for {
+			e, err := f.next()
+			if err != nil {
+				failed <- err
+				return
+			}
+			events <- e
+		}
+	}()
+	var offers []*mesos.Offer
+	flying, serial, start := 0, 0, s.start
 	for {
-		for len(f.offers) > 0 && flying+tasksPerAccept <= window && !suppressed {
-			if launched.Add(tasksPerAccept) > s.want {
-				suppressed = true // what is held is enough for nobody
+		select {
+		case <-start:
+			start = nil
+		case <-s.done:
+			return nil
+		case err := <-failed:
+			return err
+		case e := <-events:
+			offers = append(offers, e.GetOffers().GetOffers()...)
+			status := e.GetUpdate().GetStatus()
+			if status == nil {
 				break
 			}
-			o := f.offers[0] // the oldest, so that all agents get their share
-			f.offers = f.offers[1:]
+			if status.GetState() != mesos.TaskState_TASK_RUNNING {
+				return fmt.Errorf("task %s: %v: %s", status.GetTaskId().GetValue(), status.GetState(), status.GetMessage())
+			}
+			flying--
+			if err := f.acknowledge(status); err != nil {
+				return err
+			}
+		}
+		for start == nil && len(offers) > 0 && flying+tasksPerAccept <= window {
+			if s.launched.Add(tasksPerAccept) > s.want {
+				offers = nil // nobody needs any more
+				break
+			}
+			o := offers[0] // the oldest, so that all agents get their share
+			offers = offers[1:]
 			list := make([]*mesos.TaskInfo, tasksPerAccept)
 			for i := range list {
 				list[i] = taskInfo(fmt.Sprintf("%d-%d", number, serial), o.AgentId, "true", 0.1)
@@ -314,19 +359,6 @@ func (s *swarm) scheduler(f *framework, number int, launched *atomic.Int64) erro
 			}
 			flying += tasksPerAccept
 			if err := f.accept([]*mesos.Offer{o}, list); err != nil {
-				return err
-			}
-		}
-		e, err := f.next()
-		if err != nil {
-			return err
-		}
-		if status := e.GetUpdate().GetStatus(); status != nil {
-			if status.GetState() != mesos.TaskState_TASK_RUNNING {
-				return fmt.Errorf("task %s: %v: %s", status.GetTaskId().GetValue(), status.GetState(), status.GetMessage())
-			}
-			flying--
-			if err := f.acknowledge(status); err != nil {
 				return err
 			}
 		}
