@@ -42,6 +42,7 @@ import (
 	"github.com/stoa-kernel/stoa/internal/account"
 	"github.com/stoa-kernel/stoa/internal/dirlock"
 	"github.com/stoa-kernel/stoa/internal/failpoint"
+	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/internal/vfs"
 	"github.com/stoa-kernel/stoa/kernel/id"
 )
@@ -239,7 +240,7 @@ func (r *runner) assemble(log *checkpoint.Log) {
 	r.inputs = newMailbox()
 	r.master = &link.Client{Masters: c.Masters, Submit: r.inputs.submit, Files: files.Answer, Log: c.Log}
 	r.metrics = newMetrics()
-	r.server = http.New(http.Config{Submit: r.inputs.submit, Files: files, Metrics: r.metrics.handler(), Log: c.Log,
+	r.server = http.New(http.Config{Submit: r.inputs.submit, Files: files, Metrics: meter.Handler(r.metrics.registry), Log: c.Log,
 		Version: c.State.Version, Limits: c.Limits})
 	r.metrics.edges(r.server, r.master)
 	r.log = newWriter(log, r.inputs.poke, func(took time.Duration) { r.metrics.persist.Observe(took.Seconds()) })

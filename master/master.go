@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/master/http"
 	"github.com/stoa-kernel/stoa/master/registry"
 	"github.com/stoa-kernel/stoa/master/session"
@@ -176,7 +177,7 @@ func assemble(c Config, began time.Time) *master {
 	l.commits = newCommitter(nil, func(took time.Duration) { l.metrics.persist.Observe(took.Seconds()) })
 	l.server = http.New(http.Config{
 		Submit: l.submit, Done: l.done, Streams: l.streams, Links: l.links, View: l.view,
-		Status: func() http.Status { return *m.status.Load() }, Metrics: l.metrics.handler(),
+		Status: func() http.Status { return *m.status.Load() }, Metrics: meter.Handler(l.metrics.registry),
 		Log: c.Log, Version: c.State.Version, Started: began, Limits: c.Limits,
 	})
 	m.web = &nethttp.Server{

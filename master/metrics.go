@@ -1,15 +1,12 @@
 package master
 
 import (
-	"net/http"
-	"reflect"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/master/session"
 	"github.com/stoa-kernel/stoa/master/state"
 	"github.com/stoa-kernel/stoa/master/view"
@@ -19,8 +16,7 @@ import (
 // from the view and the sessions when somebody asks.
 type metrics struct {
 	registry *prometheus.Registry
-	steps    *prometheus.CounterVec
-	byInput  map[reflect.Type]prometheus.Counter
+	steps    *meter.Steps
 	turn     prometheus.Histogram
 	allocate prometheus.Histogram
 	persist  prometheus.Histogram
@@ -30,21 +26,13 @@ type metrics struct {
 	updates  prometheus.Counter
 }
 
-// latency goes from 10 µs to 5 s.
-var latency = []float64{1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 5}
-
 func newMetrics(v *view.View, streams *session.Streams, links *session.Links) *metrics {
-	histogram := func(name, help string) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency})
-	}
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
-		steps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "stoa_master_steps_total", Help: "Inputs the core has taken, by kind."}, []string{"input"}),
-		byInput:  make(map[reflect.Type]prometheus.Counter),
-		turn:     histogram("stoa_master_turn_seconds", "One turn of the loop: inputs, due timers, effects, publication."),
-		allocate: histogram("stoa_master_allocation_seconds", "One run of the allocator with the offers it makes."),
-		persist:  histogram("stoa_master_persist_seconds", "One commit to the registry."),
+		registry: meter.NewRegistry(),
+		steps:    meter.NewSteps("stoa_master_steps_total"),
+		turn:     meter.Latency("stoa_master_turn_seconds", "One turn of the loop: inputs, due timers, effects, publication."),
+		allocate: meter.Latency("stoa_master_allocation_seconds", "One run of the allocator with the offers it makes."),
+		persist:  meter.Latency("stoa_master_persist_seconds", "One commit to the registry."),
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "stoa_master_held_effects", Help: "Effects that wait for a commit."}),
 		offers: prometheus.NewCounter(prometheus.CounterOpts{
@@ -65,7 +53,6 @@ func newMetrics(v *view.View, streams *session.Streams, links *session.Links) *m
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
 	}
 	m.registry.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		m.steps, m.turn, m.allocate, m.persist, m.held, m.offers, m.ended, m.updates,
 		gauge("stoa_master_tasks", "Live tasks.", func(c view.Counts) int { return c.Tasks }),
 		gauge("stoa_master_tasks_unreachable", "Tasks on unreachable agents.", func(c view.Counts) int { return c.UnreachableTasks }),
@@ -82,19 +69,9 @@ func newMetrics(v *view.View, streams *session.Streams, links *session.Links) *m
 	return m
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
-}
-
 // stepped belongs to the loop, as published does.
 func (m *metrics) stepped(in state.Input, took time.Duration) {
-	kind := reflect.TypeOf(in)
-	counter := m.byInput[kind]
-	if counter == nil {
-		counter = m.steps.WithLabelValues(kind.Name())
-		m.byInput[kind] = counter
-	}
-	counter.Inc()
+	m.steps.Took(in)
 	if f, ok := in.(state.Fired); ok && f.Timer.Kind == state.TimerAllocate {
 		m.allocate.Observe(took.Seconds())
 	}
