@@ -51,7 +51,7 @@ func (c *container) signalAll(s syscall.Signal) {
 		syscall.Kill(-1, s) // one pass under the kernel's lock: no fork escapes it
 		return
 	}
-	signalTree(s)
+	signalTree(s, false)
 }
 
 // killAll returns when nothing of the container is left.
@@ -69,19 +69,20 @@ func (c *container) killAll() {
 }
 
 // killTree is killAll without a pid namespace. Orphans become children of this process,
-// the subreaper, so the tree below it is all there is. What is stopped cannot fork: once
-// a pass finds nothing new, none can get away. A process takes a moment to stop and to
-// die; the passes, each of which reads all of /proc, leave it that, or a few containers
-// that end together would keep a machine busy.
+// the subreaper, so the tree below it is all there is. What was sent SIGSTOP cannot fork
+// any more, stopped already or not: once a pass finds nothing new, none can get away.
+// (To wait until all are stopped would not do: a process in vfork is not before its child
+// has executed something, and the child is stopped.) A process takes a moment to die; the
+// passes, each of which reads all of /proc, leave it that, or a few containers that end
+// together would keep a machine busy.
 func killTree() {
 	if childless() {
 		return
 	}
-	for wait := shortestPause; signalTree(syscall.SIGSTOP); wait = min(2*wait, longestPause) {
-		pause(wait)
+	for signalTree(syscall.SIGSTOP, true) {
 	}
 	for wait := shortestPause; ; wait = min(2*wait, longestPause) {
-		signalTree(syscall.SIGKILL)
+		signalTree(syscall.SIGKILL, true)
 		pause(wait)
 		if childless() {
 			return
@@ -126,13 +127,14 @@ var (
 	scanning sync.Mutex // held over what follows, which two threads use
 
 	table   [1 << 15]process
+	known   [1 << 22 / 8]byte // a bit for each pid there can be, set with final
 	entries [32 << 10]byte
 	stat    [512]byte
 )
 
-// signalTree sends s to all descendants of this process and reports whether one of them was neither
-// stopped nor dead before.
-func signalTree(s syscall.Signal) (found bool) {
+// signalTree sends s to all descendants of this process. With final it reports whether
+// one of them was new to it.
+func signalTree(s syscall.Signal, final bool) (found bool) {
 	scanning.Lock()
 	defer scanning.Unlock()
 	n := scan()
@@ -151,8 +153,10 @@ func signalTree(s syscall.Signal) (found bool) {
 		if !p.mine || p.state == 'Z' || p.state == 'X' {
 			continue
 		}
-		if p.state != 'T' {
-			found = true
+		if final {
+			at, bit := int(p.pid)/8%len(known), byte(1)<<(p.pid%8)
+			found = found || known[at]&bit == 0
+			known[at] |= bit
 		}
 		send(p, s)
 	}
