@@ -65,7 +65,8 @@ func (a *Agent) commandStarted(t *task) {
 func (a *Agent) armCompletion(t *task) {
 	limit := time.Duration(t.info.GetMaxCompletionTime().GetNanoseconds())
 	if limit > 0 && !t.startedAt.IsZero() {
-		a.setTimer(TimerCompletion, t.owner(), t.startedAt.Add(limit).Sub(a.now.Wall))
+		// Set back, the wall clock does not prolong it.
+		a.setTimer(TimerCompletion, t.owner(), min(t.startedAt.Add(limit).Sub(a.now.Wall), limit))
 	}
 }
 

@@ -92,7 +92,8 @@ func (a *Agent) terminate(t *task) {
 
 // armKill sends SIGKILL now if the grace is over, else when it will be.
 func (a *Agent) armKill(t *task) {
-	left := t.kill.deadline.Sub(a.now.Wall)
+	// The wall clock may have been set back since, which makes no grace longer.
+	left := min(t.kill.deadline.Sub(a.now.Wall), t.kill.deadline.Sub(t.kill.requested))
 	if left <= 0 {
 		t.kill.acted = true
 		a.destroy(t.executor)

@@ -290,6 +290,9 @@ func (s *scenario) do(line string) []Effect {
 		return s.step(Shutdown{StopTasks: !has("leave"), Now: has("now")})
 	case "advance":
 		return s.advance(duration(arg(0)))
+	case "wall": // the machine's clock is set
+		s.wall = s.wall.Add(duration(arg(0)))
+		return nil
 	case "restart":
 		s.bench.restart(has("power"))
 		return nil
