@@ -307,7 +307,8 @@ func (c *cluster) hello(ag *fakeAgent, reg *stoapb.Register) {
 	c.step(Hello{ag.link, reg})
 }
 
-// doRejoin registers again: "rejoin a1 f1/t1=TASK_RUNNING:u1 f1/e1 boot=b2".
+// doRejoin registers again: "rejoin a1 f1/t1=TASK_RUNNING:u1 f1/e1 boot=b2"; an update in
+// flight that is not the latest state's is "TASK_FINISHED:u1:TASK_RUNNING".
 func (c *cluster) doRejoin(a *args) {
 	ag := c.agent(a.next())
 	ag.mute = a.has("mute")
@@ -366,7 +367,12 @@ func (c *cluster) reportTask(ag *fakeAgent, fname, tid, how string) *stoapb.Task
 		AgentId: run.Task.AgentId, State: &s, Resources: run.Task.Resources,
 	}
 	if u != "" {
+		u, told, differs := strings.Cut(u, ":")
 		p.StatusUpdateState, p.StatusUpdateUuid = &s, uuid(u)
+		if differs {
+			state := taskState(c, told)
+			p.StatusUpdateState = &state
+		}
 	}
 	return &stoapb.TaskReport{Task: p, Info: run.Task}
 }
