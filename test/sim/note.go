@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
+	"sync"
 
 	agent "github.com/stoa-kernel/stoa/agent/state"
 	master "github.com/stoa-kernel/stoa/master/state"
@@ -11,13 +13,29 @@ import (
 
 // What goes into the hash and the counts of every input and effect.
 
+// names of types, by type: shared by all worlds, as they never change.
+var names, bodies sync.Map
+
+// short is the name of a value's type.
 func short(v any) string {
+	t := reflect.TypeOf(v)
+	if name, ok := names.Load(t); ok {
+		return name.(string)
+	}
 	s := fmt.Sprintf("%T", v)
-	return s[strings.LastIndexByte(s, '.')+1:]
+	s = s[strings.LastIndexByte(s, '.')+1:]
+	names.Store(t, s)
+	return s
 }
 
+// body is the name of a frame's content.
 func body(v any) string {
+	t := reflect.TypeOf(v)
+	if name, ok := bodies.Load(t); ok {
+		return name.(string)
+	}
 	_, name, _ := strings.Cut(short(v), "_")
+	bodies.Store(t, name)
 	return name
 }
 

@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -52,7 +50,6 @@ func (v *view) touch(a *agentView) {
 }
 
 func (v *view) apply(e state.Event) {
-	v.m.w.count["timeline: "+strings.TrimPrefix(fmt.Sprintf("%T", e), "state.")]++
 	switch e := e.(type) {
 	case state.AgentAdded:
 		a := &agentView{Agent: e.Agent, tasks: map[string]*state.Task{}}
