@@ -31,12 +31,14 @@ type agentFlags struct {
 	cgroupsRoot string
 	logSize     cli.Size
 	logFiles    int
+	setuid      bool
 }
 
 func (a *agentFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.config.Resources, "resources", "", "what to offer, as cpus:4;mem:8192;disk:10240;ports:[31000-32000], JSON or file://PATH; what is not named is what the machine has")
 	f.StringVar(&a.attributes, "attributes", "", "what to say of the machine, as rack:r1;ssd:true")
 	f.StringVar(&a.config.Hostname, "hostname", "", "`name` in offers; the machine's by default")
+	f.BoolVar(&a.setuid, "allow-new-privileges", false, "let tasks gain privileges by setuid programs such as sudo and ping")
 	f.StringVar(&a.cgroupsRoot, "cgroups-root", "stoa", "cgroup below which containers get theirs")
 	s := &a.config.State
 	f.BoolVar(&s.CFS, "cgroups-enable-cfs", false, "make requested cpus a hard limit; limits.cpus of a task always is one")
@@ -110,7 +112,7 @@ func (a *agentFlags) run(ctx context.Context, listenFlag string, log *slog.Logge
 	}
 	cfg.Containerizer = func(h agent.Hooks) (agent.Containerizer, error) {
 		return containerizer.New(containerizer.Config{
-			WorkDir: cfg.WorkDir, Root: root, CgroupRoot: a.cgroupsRoot,
+			WorkDir: cfg.WorkDir, Root: root, CgroupRoot: a.cgroupsRoot, AllowNewPrivileges: a.setuid,
 			LogSize: int64(float64(a.logSize) * (1 << 20)), LogCount: a.logFiles,
 			Events: h.Events, Fetch: h.Fetch, Log: log,
 		})
