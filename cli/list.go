@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	masterpb "github.com/stoa-kernel/stoa/api/mesos/v1/master"
 	"github.com/stoa-kernel/stoa/internal/build"
+	run "github.com/stoa-kernel/stoa/run/state"
 )
 
 // resources is a sum as JSON and tables show it.
@@ -129,11 +131,10 @@ func psCommand(s *session) *cobra.Command {
 			if !all {
 				rows = slices.DeleteFunc(rows, func(r taskRow) bool { return !r.live })
 			}
-			waiting, err := s.waiting(c.Context(), st)
-			if err != nil {
-				return err
+			if all {
+				rows = append(rows, s.forgotten(c.Context(), st)...)
 			}
-			rows = append(rows, waiting...)
+			rows = append(rows, s.waiting(c.Context(), st)...)
 			none := "No tasks run. `stoa run -- sleep 60` starts one; `stoa ps -a` shows ended ones."
 			if all {
 				none = "No task ran yet. `stoa run -- echo hello` runs one."
@@ -162,28 +163,62 @@ func psCommand(s *session) *cobra.Command {
 }
 
 // waiting are the instances of runs that have no task yet.
-func (s *session) waiting(ctx context.Context, st *masterpb.Response_GetState) ([]taskRow, error) {
-	runs, err := s.runs(st)
-	if runs == nil || err != nil {
-		return nil, nil // without the run framework nothing waits in it
-	}
-	all, err := runs.list(ctx)
-	if err != nil {
-		return nil, nil // it answers again when it is back; its tasks are listed all the same
-	}
-	var rows []taskRow
-	for _, r := range all {
+func (s *session) waiting(ctx context.Context, st *masterpb.Response_GetState) (rows []taskRow) {
+	for _, r := range s.allRuns(ctx, st) {
 		for _, n := range r.Instances {
-			if n.State == "waiting" && r.Done == nil && !r.Canceled {
+			if n.State == run.Waiting && r.Done == nil && !r.Canceled {
 				rows = append(rows, taskRow{
 					ID: fmt.Sprintf("%s.%d", r.ID, n.Index), Name: r.Spec.Name, State: "waiting",
-					Framework: "run", FrameworkID: r.Framework, Message: n.Message,
-					Resources: resources{CPUs: r.Spec.CPUs, MemMB: r.Spec.Mem, Disk: r.Spec.Disk}, Since: &r.Created,
+					Framework: "run", FrameworkID: r.Framework, Message: n.Message, Resources: asks(r), Since: &r.Created,
 				})
 			}
 		}
 	}
-	return rows, nil
+	return rows
+}
+
+// forgotten are the ended instances of runs that the master does not know any more: it
+// remembers ended tasks until it ends itself, the run framework for longer.
+func (s *session) forgotten(ctx context.Context, st *masterpb.Response_GetState) (rows []taskRow) {
+	known, hosts := map[string]bool{}, map[string]string{}
+	for _, t := range tasks(st) {
+		known[t.ID] = true
+	}
+	for _, a := range st.GetGetAgents().GetAgents() {
+		hosts[a.GetAgentInfo().GetId().GetValue()] = a.GetAgentInfo().GetHostname()
+	}
+	for _, r := range s.allRuns(ctx, st) {
+		for _, n := range r.Instances {
+			if n.Task == "" || n.Ended == nil || known[string(n.Task)] {
+				continue
+			}
+			rows = append(rows, taskRow{
+				ID: string(n.Task), Name: r.Spec.Name, State: strings.ToLower(strings.TrimPrefix(n.Reported, "TASK_")),
+				Framework: "run", FrameworkID: r.Framework, Agent: cmp.Or(hosts[string(n.Agent)], string(n.Agent)), AgentID: string(n.Agent),
+				Resources: asks(r), Since: n.Ended, Message: n.Message,
+			})
+		}
+	}
+	return rows
+}
+
+// allRuns are those the run framework knows. Without it there are none; when it is back
+// it answers again, and tasks are listed all the same.
+func (s *session) allRuns(ctx context.Context, st *masterpb.Response_GetState) []*run.Run {
+	framework, err := s.runs(st)
+	if err != nil {
+		return nil
+	}
+	all, err := framework.list(ctx)
+	if err != nil {
+		return nil
+	}
+	return all
+}
+
+// asks is what one instance of a run has or would have.
+func asks(r *run.Run) resources {
+	return resources{CPUs: r.Spec.CPUs, MemMB: r.Spec.Mem, Disk: r.Spec.Disk}
 }
 
 type agentRow struct {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -252,7 +253,14 @@ func (s *session) find(ctx context.Context, name string) ([]taskRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := tasks(st)
+	found, err := among(tasks(st), name)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Code == ExitNotFound {
+		return among(s.forgotten(ctx, st), name)
+	}
+	return found, err
+}
+
+func among(rows []taskRow, name string) ([]taskRow, error) {
 	var ofRun []taskRow
 	for _, r := range rows {
 		if strings.HasPrefix(r.ID, name+".") && r.Framework == "run" {

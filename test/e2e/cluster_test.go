@@ -128,8 +128,7 @@ func (c *cluster) stop() {
 			c.startUp() // its tasks may still run
 			c.waitUp()
 		}
-		c.up.signal(os.Interrupt)
-		c.up.exit()
+		c.interrupt(c.up)
 		return
 	}
 	if c.master.over() {
@@ -145,11 +144,18 @@ func (c *cluster) stop() {
 		agents = append(agents, c.agent)
 	}
 	for _, a := range agents {
-		a.signal(os.Interrupt)
-		a.exit()
+		c.interrupt(a)
 	}
-	c.master.signal(os.Interrupt)
-	c.master.exit()
+	c.interrupt(c.master)
+}
+
+// interrupt is ctrl-C for a process, which then has to end well.
+func (c *cluster) interrupt(p *process) {
+	c.t.Helper()
+	p.signal(os.Interrupt)
+	if code := p.exit(); code != 0 {
+		c.t.Errorf("%s ends with %d when interrupted", p, code)
+	}
 }
 
 // clean makes sure that nothing of the cluster is left: after a test that passed because

@@ -87,7 +87,7 @@ func startKeeper(t testing.TB, addr string, want int, kinds []string, seed uint6
 		k.ended <- scheduler.Run(ctx, scheduler.Config{
 			Masters: []string{addr},
 			Framework: &mesos.FrameworkInfo{
-				User: proto.String("root"), Name: proto.String("keeper"), FailoverTimeout: proto.Float64(3600), Checkpoint: proto.Bool(true),
+				User: proto.String(""), Name: proto.String("keeper"), FailoverTimeout: proto.Float64(3600), Checkpoint: proto.Bool(true),
 			},
 			ManualAcknowledge: true, MaxBackoff: time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}, scheduler.Handler{Subscribed: k.subscribed, Offers: k.offers, Update: k.update})

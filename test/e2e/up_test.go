@@ -79,6 +79,9 @@ func TestCtrlC(t *testing.T) {
 	c.startUp()
 	c.waitUp()
 	until(t, "the task's end is known", func() bool { return strings.Contains(c.stoa("ps", "-a").out, "killed") })
+	if out := c.stoa("ps", "-a").out; !strings.Contains(out, id+".0.1") {
+		t.Errorf("another task's end is known:\n%s", out)
+	}
 	if r := c.stoa("logs", id); r.out != "up\n" {
 		t.Errorf("its output is not there any more: %+v", r)
 	}
