@@ -41,14 +41,15 @@ type item struct {
 	key    int32
 	limits container.Limits
 
-	cancel   context.CancelFunc // of the preparation
-	failure  string             // what the init reported instead of having started
-	destroy  bool               // Destroy was asked
-	canceled bool               // its launch is to end before Go
-	silent   bool               // nobody is waiting for events
-	grouped  bool               // the cgroup is there
-	resizing bool
-	timer    *time.Timer // kills an init that does not kill
+	cancel    context.CancelFunc // of the preparation
+	failure   string             // what the init reported instead of having started
+	destroy   bool               // Destroy was asked
+	canceled  bool               // its launch is to end before Go
+	launching bool               // counted in Native.launching
+	silent    bool               // nobody is waiting for events
+	grouped   bool               // the cgroup is there
+	resizing  bool
+	timer     *time.Timer // kills an init that does not kill
 }
 
 // close gives descriptors back.
@@ -78,6 +79,8 @@ func (n *Native) Launch(spec *container.Spec) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	it := &item{id: spec.ID, dir: n.recordsOf(spec.ID), path: spec.Path, limits: spec.Limits, cancel: cancel}
 	n.items[spec.ID] = it
+	n.launching++
+	it.launching = true
 	n.busy.Go(func() {
 		defer cancel()
 		if err := n.prepare(ctx, it, spec); err != nil {
@@ -105,9 +108,9 @@ func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) er
 		return err
 	}
 	defer n.launches.give()
-	// First of all, because the init takes a millisecond to come up: meanwhile the rest
-	// is done on another processor.
-	init, err := n.program.Spawn(c.Namespaces)
+	// First of all, because an init that does not come from the pool takes a millisecond
+	// to come up: meanwhile the rest is done on another processor.
+	init, err := n.pool.take(c.Namespaces)
 	if err != nil {
 		return err
 	}
@@ -339,7 +342,25 @@ func (n *Native) report(it *item) {
 		it.failure = "Failed to launch container: " + launch.Explain(r.Stage, r.Errno, it.path)
 	default:
 		it.stage = running
+		n.launched(it)
 		n.say(container.Started{ID: it.id, TaskPid: int(r.Pid)})
+	}
+}
+
+// launched fills the pool once no launch is under way that would have to share the
+// processors with it. The lock is held.
+func (n *Native) launched(it *item) {
+	if !it.launching {
+		return
+	}
+	it.launching = false
+	n.launching--
+	if n.launching == 0 && !n.closed {
+		n.busy.Go(func() {
+			if err := n.pool.fill(); err != nil {
+				n.log.Warn("cannot start an init in advance", "err", err) // the next launch fails
+			}
+		})
 	}
 }
 
@@ -415,6 +436,7 @@ func (n *Native) failed(it *item) {
 func (n *Native) end(it *item, e container.Event) {
 	it.stage = ended
 	it.cancel = nil
+	n.launched(it)
 	if !it.silent {
 		n.say(e)
 	}

@@ -114,6 +114,7 @@ type Native struct {
 	host    isolator.Host
 	cgroups cgroup.Hierarchy // nil without
 	program *launch.Program
+	pool    *pool
 	boot    string
 	dir     string
 	watch   *watcher
@@ -129,6 +130,7 @@ type Native struct {
 	items     map[id.Container]*item
 	leftovers map[id.Container]bool // found at the start, not claimed yet
 	closed    bool
+	launching int // containers before running
 	events    []container.Event
 	more      *sync.Cond // events or closed
 }
@@ -189,6 +191,16 @@ func (n *Native) open() error {
 	if n.program, err = launch.Load(n.dir); err != nil {
 		return err
 	}
+	n.pool = &pool{program: n.program}
+	if n.cfg.Root {
+		n.pool.namespaces = launch.Namespaces
+	}
+	if err := n.pool.fill(); err != nil {
+		if n.cfg.Root {
+			return fmt.Errorf("no container can be started, although this is root: %w; is CAP_SYS_ADMIN missing, or is this a container itself?", err)
+		}
+		return err
+	}
 	if n.cfg.Root {
 		if err := n.openRoot(); err != nil {
 			return err
@@ -219,15 +231,11 @@ func (n *Native) open() error {
 }
 
 func (n *Native) openRoot() error {
-	probe, err := n.program.Spawn(launch.Namespaces)
-	if err != nil {
-		return fmt.Errorf("no container can be started, although this is root: %w; is CAP_SYS_ADMIN missing, or is this a container itself?", err)
-	}
-	probe.Abandon()
 	if n.cfg.CgroupRoot == "" {
 		n.log.Warn("tasks run without limits", "why", "no cgroups root is configured")
 		return nil
 	}
+	var err error
 	n.cgroups, err = cgroup.Open(path.Join(n.cfg.CgroupRoot, cgroupName(n.cfg.WorkDir)))
 	if errors.Is(err, cgroup.ErrNone) {
 		n.log.Warn("tasks run without limits", "why", err.Error())
@@ -291,6 +299,9 @@ func (n *Native) release() {
 	n.cancel()
 	if n.watch != nil {
 		n.watch.close()
+	}
+	if n.pool != nil {
+		n.pool.close()
 	}
 	if n.program != nil {
 		n.program.Close()

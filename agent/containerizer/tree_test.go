@@ -307,6 +307,9 @@ func TestInitKilled(t *testing.T) {
 func TestNoDescriptorIsLeaked(t *testing.T) {
 	r := newRig(t)
 	count := func() int {
+		if err := r.n.pool.fill(); err != nil { // it may not be full yet
+			t.Fatal(err)
+		}
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)

@@ -145,8 +145,9 @@ type Init struct {
 	Socket int
 }
 
-// Namespaces are those a container has of its own, if the agent is root.
-const Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+// Namespaces are those a container has of its own, if the agent is root, besides one for
+// mounts, which the init makes when it is the first process of a pid namespace.
+const Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // Spawn starts an init in new namespaces, Namespaces or 0, which waits for a
 // description. It is in a session of its own and has no descriptor but its socket.
@@ -256,6 +257,13 @@ func (i *Init) Close() {
 		unix.Close(i.PidFD)
 		i.PidFD = -1
 	}
+}
+
+// Ended reports whether the init has ended.
+func (i *Init) Ended() bool {
+	fds := []unix.PollFd{{Fd: int32(i.PidFD), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return n != 0 && err != unix.EINTR
 }
 
 // Reap collects the wait status of an ended init, if this process started it.

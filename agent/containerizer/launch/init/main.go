@@ -46,9 +46,9 @@ func main() {
 	ignoreSignals()
 	syscall.Umask(0o022)
 
-	stage, errno := c.setUp()
+	stage, errno := c.receive()
 	if errno == 0 {
-		stage, errno = c.receive()
+		stage, errno = c.isolate()
 	}
 	if errno == 0 {
 		stage, errno = c.prepare()
@@ -105,11 +105,18 @@ func main() {
 	exit(0)
 }
 
-// setUp is what needs no description, so that it can be done in advance.
-func (c *container) setUp() (protocol.Stage, syscall.Errno) {
+// isolate parts this process from the host, or makes it answer for its descendants. The
+// mount namespace is made only here, not with the process: an init may have waited for
+// its description for hours (see the containerizer's pool), and the task is to see the
+// host's mounts of today. It holds for the main thread, which forks the task, and does
+// all that follows by path; the other threads use descriptors.
+func (c *container) isolate() (protocol.Stage, syscall.Errno) {
 	if !c.namespaced {
 		_, errno := prctl(prSetChildSubreaper, 1)
 		return protocol.StageSubreaper, errno
+	}
+	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
+		return protocol.StagePropagation, code(err)
 	}
 	// Without this every mount made here would appear on the host; with it the host's
 	// later ones still appear here.
