@@ -63,45 +63,26 @@ func (b *bench) end(c *cluster, tasks int) error {
 	return nil
 }
 
-// inspect checks the isolation of a running task, given its init.
-func (b *bench) inspect(init int) {
-	b.checks.that("tasks have pid, mount, ipc and uts namespaces of their own", namespaces(init))
-	b.checks.that("tasks are in cgroups of their own for memory, cpu and pids", cgroups(init))
+// inspect checks the isolation of a running task, given its process.
+func (b *bench) inspect(pid uint32) {
+	b.checks.that("tasks have pid, mount, ipc and uts namespaces of their own", namespaces(pid))
+	b.checks.that("tasks are in cgroups of their own for memory, cpu and pids", cgroups(pid))
 }
 
-// child is the process an init runs.
-func child(init int) (string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", init, init))
-	if err != nil {
-		return "", err
+// initOf is the init of a task's process, its parent.
+func initOf(pid uint32) (string, error) {
+	init := field(fmt.Sprintf("/proc/%d/status", pid), "PPid")
+	name := field("/proc/"+init+"/status", "Name")
+	if !strings.HasPrefix(name, "stoa-init") {
+		return "", fmt.Errorf("the parent of task process %d is %s, not an init", pid, name)
 	}
-	children := strings.Fields(string(text))
-	if len(children) == 0 {
-		// A thread other than the first may have forked it.
-		all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", init))
-		if err != nil {
-			return "", err
-		}
-		for _, path := range all {
-			if text, err := os.ReadFile(path); err == nil {
-				children = append(children, strings.Fields(string(text))...)
-			}
-		}
-	}
-	if len(children) == 0 {
-		return "", fmt.Errorf("process %d has no child", init)
-	}
-	return children[0], nil
+	return init, nil
 }
 
-func namespaces(init int) error {
-	pid, err := child(init)
-	if err != nil {
-		return err
-	}
+func namespaces(pid uint32) error {
 	for _, kind := range []string{"pid", "mnt", "ipc", "uts"} {
 		own, err1 := os.Readlink("/proc/self/ns/" + kind)
-		its, err2 := os.Readlink("/proc/" + pid + "/ns/" + kind)
+		its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
@@ -112,12 +93,8 @@ func namespaces(init int) error {
 	return nil
 }
 
-func cgroups(init int) error {
-	pid, err := child(init)
-	if err != nil {
-		return err
-	}
-	text, err := os.ReadFile("/proc/" + pid + "/cgroup")
+func cgroups(pid uint32) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return err
 	}
@@ -344,7 +321,7 @@ func (b *bench) stopped(n int) error {
 		return err
 	}
 	b.table.add(row{what: fmt.Sprintf("%d `sleep` running and acknowledged", n), unit: "s", goal: "5 s", peer: "Mesos 30 s on 24 cores"}, time.Since(began).Seconds())
-	b.inspect(int(running[n/2].GetContainerStatus().GetExecutorPid()))
+	b.inspect(running[n/2].GetContainerStatus().GetExecutorPid())
 
 	stop := profiles("stopped", c.master, c.agent)
 	began = time.Now()
@@ -399,10 +376,14 @@ func memory(b *bench) error {
 		if err != nil {
 			return err
 		}
-		b.inspect(int(running[0].GetContainerStatus().GetExecutorPid()))
+		b.inspect(running[0].GetContainerStatus().GetExecutorPid())
 		inits := 0.0
 		for _, s := range running {
-			pss, err := kib(fmt.Sprintf("/proc/%d/smaps_rollup", s.GetContainerStatus().GetExecutorPid()), "Pss")
+			init, err := initOf(s.GetContainerStatus().GetExecutorPid())
+			if err != nil {
+				return err
+			}
+			pss, err := kib("/proc/"+init+"/smaps_rollup", "Pss")
 			if err != nil {
 				return err
 			}

@@ -318,6 +318,7 @@ func (s *swarm) scheduler(f *framework, number int) error {
 				failed <- err
 				return
 			}
+			f.offers = nil // they are in the event
 			events <- e
 		}
 	}()
