@@ -1,0 +1,103 @@
+package containerizer
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stoa-kernel/stoa/agent/container"
+)
+
+func (r *rig) pooled() []int {
+	r.t.Helper()
+	if err := r.n.pool.fill(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.n.pool.mu.Lock()
+	defer r.n.pool.mu.Unlock()
+	var pids []int
+	for _, i := range r.n.pool.waiting {
+		pids = append(pids, i.Pid)
+	}
+	return pids
+}
+
+func TestInitsWaitInAdvance(t *testing.T) {
+	r := newRig(t)
+	pids := r.pooled()
+	if len(pids) != spare {
+		t.Fatalf("%d inits wait, want %d", len(pids), spare)
+	}
+	s := r.spec("exit 0")
+	r.n.Launch(s)
+	if f := next[container.Forked](r, s.ID); f.Pid != pids[spare-1] || f.StartTime == 0 {
+		t.Errorf("got %+v, want one of %v", f, pids)
+	}
+	r.n.Go(s.ID)
+	next[container.Started](r, s.ID)
+	r.end(s.ID)
+}
+
+// More launches at once than inits wait, after somebody has killed those.
+func TestKilledInitsInAdvanceAreNotUsed(t *testing.T) {
+	r := newRig(t)
+	for _, pid := range r.pooled() {
+		fd := pin(t, pid)
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		finished(t, fd)
+	}
+	var specs []*container.Spec
+	for range 3 * spare {
+		s := r.spec("exit 4")
+		specs = append(specs, s)
+		r.n.Launch(s)
+	}
+	for _, s := range specs {
+		next[container.Forked](r, s.ID)
+		r.n.Go(s.ID)
+		next[container.Started](r, s.ID)
+		if e := r.end(s.ID); wait(e).ExitStatus() != 4 {
+			t.Errorf("got %+v", e)
+		}
+	}
+}
+
+// An init that has waited for long must not show a task the mounts of back then.
+func TestTaskSeesMountsOfToday(t *testing.T) {
+	r := newRig(t)
+	r.pooled()
+	dir := filepath.Join(r.root, "later")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // who is not root shares the host's mounts
+		if err := unix.Mount("none", dir, "tmpfs", 0, "size=64k,mode=755"); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Unmount(dir, unix.MNT_DETACH)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("there"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := r.output(r.spec("cat " + dir + "/file")); out != "there" {
+		t.Errorf("got %q", out)
+	}
+}
+
+func TestWaitingInitsEndWithTheAgent(t *testing.T) {
+	r := newRig(t)
+	var fds []int
+	for _, pid := range r.pooled() {
+		fds = append(fds, pin(t, pid))
+	}
+	if err := r.n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		finished(t, fd)
+	}
+}
