@@ -494,6 +494,11 @@ func (f *scheduler) acknowledge(agent *mesos.AgentID, task *mesos.TaskID, uuid [
 	if agent == nil {
 		return
 	}
+	if t := f.w.truth.tasks[task.GetValue()]; t != nil && t.owner == f.id {
+		if u := t.update(uuid); u != nil {
+			u.ackSent = true
+		}
+	}
 	f.call(&schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum(), Acknowledge: &schedulerpb.Call_Acknowledge{
 		AgentId: agent, TaskId: task, Uuid: uuid,
 	}})

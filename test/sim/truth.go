@@ -64,6 +64,7 @@ type updateTruth struct {
 	durable   bool
 	settled   bool // the agent knows that it was acknowledged, or nobody will
 	delivered bool
+	ackSent   bool // its framework acknowledged it, whether or not that arrived
 	ackedAt   time.Duration
 	ackEpoch  uint64
 	ackBoots  int
@@ -172,8 +173,11 @@ func (f *scheduler) seen(s *mesos.TaskStatus) {
 		if before == u {
 			break
 		}
-		if !before.delivered && (f.killing || before.state != mesos.TaskState_TASK_KILLING) {
-			w.fail("updates come in order and none is lost", "%s reads %s of %s before %s", f.name, u.state, t.id, before.state)
+		if before.state == mesos.TaskState_TASK_KILLING && !f.killing {
+			continue // it is not told
+		}
+		if !before.delivered || !before.ackSent {
+			w.fail("updates come in order and none is lost", "%s reads %s of %s before it has acknowledged %s (read: %t)", f.name, u.state, t.id, before.state, before.delivered)
 		}
 	}
 	for _, other := range t.updates {
