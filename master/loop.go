@@ -43,6 +43,8 @@ type runner struct {
 	timers  loop.Timers[state.Timer]
 	hold    loop.Hold[state.Effect]
 	effects state.Effects
+	// released are effects on their way out, in order.
+	released []state.Effect
 
 	issued, durable loop.Position
 }
@@ -112,7 +114,6 @@ func (l *runner) run(ctx context.Context, lost <-chan struct{}, first state.Inpu
 			l.durable = p
 			l.hold.Durable(p)
 			l.release()
-			l.view.Publish()
 		case <-alarm.C:
 			l.turn(nil)
 		case err := <-failed:
@@ -150,7 +151,6 @@ func (l *runner) turn(in state.Input) {
 	}
 	l.commits.start()
 	l.release()
-	l.view.Publish()
 	l.metrics.turn.Observe(time.Since(began).Seconds())
 }
 
@@ -175,14 +175,24 @@ func (l *runner) step(in state.Input) {
 	l.metrics.stepped(in, time.Since(began))
 }
 
-// release does the effects whose turn has come.
+// release does the effects whose turn has come. Readers get their view first: whoever
+// hears of a change and then asks must find it.
 func (l *runner) release() {
 	for {
 		e, ok := l.hold.Next()
 		if !ok {
-			l.metrics.held.Set(float64(l.hold.Len()))
-			return
+			break
 		}
+		if p, ok := e.(state.Publish); ok {
+			l.view.Apply(p.Event)
+			l.metrics.published(p.Event)
+		} else {
+			l.released = append(l.released, e)
+		}
+	}
+	l.metrics.held.Set(float64(l.hold.Len()))
+	l.view.Publish()
+	for _, e := range l.released {
 		switch e := e.(type) {
 		case state.ToFramework:
 			l.streams.Send(e.Stream, e.Event)
@@ -194,11 +204,10 @@ func (l *runner) release() {
 			l.links.Close(e.Link)
 		case state.Answer:
 			l.server.Answer(e)
-		case state.Publish:
-			l.view.Apply(e.Event)
-			l.metrics.published(e.Event)
 		}
 	}
+	clear(l.released)
+	l.released = l.released[:0]
 }
 
 // committer makes persists durable, all that have come up while the last were written in
