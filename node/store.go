@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -92,7 +93,8 @@ func watch(ctx context.Context, failed <-chan error, do func(context.Context) er
 		}
 	}()
 	err := do(ctx)
-	if cause := context.Cause(ctx); err == nil && cause != nil && cause != context.Canceled {
+	// The cause of a signal wraps Canceled: that is an end as it should be.
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return err
