@@ -349,6 +349,10 @@ func (a *agentProcess) do(e state.Effect) {
 	case state.Launch:
 		a.m.launch(e.Spec)
 	case state.Go:
+		if a.doomed.due("go") {
+			a.die("before a Go")
+			return
+		}
 		a.m.release(e.Container)
 	case state.Adopt:
 		a.m.adopt(e.Live)

@@ -33,8 +33,11 @@ func (w *world) fault() {
 	switch n := w.rng.IntN(100); {
 	case n < 20:
 		if m.proc != nil {
-			kinds := []string{"before write", "before sync", "after sync", "send"}
+			kinds := []string{"before write", "before sync", "after sync", "send", "go"}
 			m.proc.doomed = &doom{pick(w, kinds), 1 + w.rng.IntN(6)}
+			if m.proc.doomed.kind == "go" {
+				m.proc.doomed.n = 1
+			}
 			name("agent doomed")
 		}
 	case n < 28:
@@ -53,8 +56,10 @@ func (w *world) fault() {
 		}
 	case n < 39:
 		if lead != nil {
-			kinds := []string{"before commit", "after commit", "send", "send"}
-			lead.doomed = &doom{pick(w, kinds), 1 + w.rng.IntN(30)}
+			lead.doomed = &doom{pick(w, []string{"before commit", "after commit"}), 1 + w.rng.IntN(4)}
+			if w.chance(0.4) {
+				lead.doomed = &doom{"send", 1 + w.rng.IntN(30)}
+			}
 			name("master doomed")
 		}
 	case n < 40:

@@ -71,7 +71,7 @@ func (o *operator) act(w *world) {
 	case 5:
 		f := pick(w, w.fws)
 		switch {
-		case w.now < w.chaos*2/3 || !w.chance(0.3) || f.leaving:
+		case w.now < w.chaos*2/3 || w.chance(0.4) || f.leaving:
 		case w.chance(0.5):
 			f.leave()
 		default:

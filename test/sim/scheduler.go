@@ -545,8 +545,11 @@ func (f *scheduler) use(o *mesos.Offer) {
 	id := o.GetId().GetValue()
 	delete(f.offers, id)
 	filters := &mesos.Filters{RefuseSeconds: proto.Float64(pick(w, []float64{0, 5, 30, 120, 120}))}
-	if w.calm {
-		filters.RefuseSeconds = proto.Float64(20)
+	switch {
+	case w.calm:
+		filters.RefuseSeconds = proto.Float64(60)
+	case f.left <= 0:
+		filters.RefuseSeconds = proto.Float64(180)
 	}
 	ops := f.plan(o)
 	if len(ops) == 0 {

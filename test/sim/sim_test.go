@@ -20,7 +20,7 @@ var expected = []string{
 	"fault: disk error", "fault: RunTask again", "fault: call sent again", "fault: agent reaches an old master",
 	"fault: init lost its record", "fault: volumes not applied", "fault: slow commit", "fault: slow disk write", "fault: slow disk sync",
 	"fault: pid reused", "fault: agent dies before a write", "fault: agent dies before a sync", "fault: agent dies after a sync",
-	"fault: agent dies before an effect", "fault: agent dies of its disk", "fault: master dies before a commit",
+	"fault: agent dies before an effect", "fault: agent dies before a Go", "fault: agent dies of its disk", "fault: master dies before a commit",
 	"fault: master dies after a commit", "fault: master dies before a send", "registry: commit fenced",
 	"net: lost in flight", "net: sent into a dead connection", "race: ACCEPT of a rescinded offer", "framework: forged acknowledgement",
 	"framework: offer hoarded", "framework: acknowledgement left out", "agent: compaction",
@@ -65,7 +65,7 @@ var expected = []string{
 // longer, and must have run enough of them.
 const (
 	seeds  = 300
-	enough = 30
+	enough = 60
 	budget = 80 * time.Second
 )
 

@@ -155,8 +155,8 @@ func (w *world) build(chaos time.Duration) {
 	w.timing = timing{
 		reregister: pick(w, []time.Duration{40 * time.Second, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute}),
 		offer:      pick(w, []time.Duration{20 * time.Second, time.Minute, 5 * time.Minute}),
-		gc:         pick(w, []time.Duration{2 * time.Minute, 15 * time.Minute}),
-		maxAge:     pick(w, []time.Duration{4 * time.Minute, 24 * time.Hour}),
+		gc:         pick(w, []time.Duration{time.Minute, 5 * time.Minute}),
+		maxAge:     pick(w, []time.Duration{2 * time.Minute, 24 * time.Hour}),
 	}
 	if w.chance(0.3) {
 		w.timing.removal = w.between(time.Second, 30*time.Second)
