@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/stoa-kernel/stoa/internal/account"
 )
@@ -57,7 +60,15 @@ func testAsNobody() error {
 	c.Dir = dir
 	c.Env = append(os.Environ(), "TMPDIR="+dir+"/tmp", "GOCOVERDIR="+dir+"/tmp", asNobody+"=1")
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: nobody.Credential()}
+	// Without namespaces a task outlives an init that a test kills: what is left comes to
+	// this process, and ends here.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
 	out, err := c.CombinedOutput()
+	if err := errors.Join(endChildren(), unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)); err != nil {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("as nobody: %w\n%s", err, out)
 	}
@@ -65,4 +76,34 @@ func testAsNobody() error {
 		fmt.Printf("as nobody:\n%s", out)
 	}
 	return nil
+}
+
+// endChildren kills every child of this process, and what they leave behind.
+func endChildren() error {
+	for {
+		lists, err := filepath.Glob("/proc/self/task/*/children")
+		if err != nil {
+			return err
+		}
+		for _, list := range lists {
+			pids, err := os.ReadFile(list)
+			if err != nil {
+				continue // the thread has ended
+			}
+			for _, pid := range strings.Fields(string(pids)) {
+				n, err := strconv.Atoi(pid)
+				if err != nil {
+					return err
+				}
+				_ = unix.Kill(n, unix.SIGKILL) // a child: nobody else can have its number
+			}
+		}
+		switch _, err := unix.Wait4(-1, nil, 0, nil); err {
+		case nil, unix.EINTR:
+		case unix.ECHILD:
+			return nil
+		default:
+			return err
+		}
+	}
 }
