@@ -20,6 +20,8 @@ type journal struct {
 	writtenAt   int // index of the newest written
 	durableAt   int // index of the newest on disk, -1 for none
 	answers     map[string]int
+
+	writtenEpoch, durableEpoch uint64
 }
 
 // persisting is a record on its way to the log.
@@ -71,6 +73,7 @@ func (m *machine) persisting(e state.Persist) {
 func (m *machine) written(records []*stoapb.LogRecord) {
 	j := &m.journal
 	for _, r := range records {
+		j.writtenEpoch = max(j.writtenEpoch, r.GetEpoch().GetEpoch())
 		if u := j.fresh[r]; u != nil {
 			delete(j.fresh, r)
 			j.written = append(j.written, u)
@@ -90,7 +93,7 @@ func (m *machine) synced() {
 		j.owed = append(j.owed, u)
 	}
 	j.written = nil
-	j.durableAt = j.writtenAt
+	j.durableAt, j.durableEpoch = j.writtenAt, j.writtenEpoch
 	n := 0
 	for _, u := range j.owed {
 		if !u.settled {
@@ -106,7 +109,9 @@ func (m *machine) recovered(records []*stoapb.LogRecord) {
 	j := &m.journal
 	found := map[string]bool{}
 	total := ""
+	m.epoch = 0
 	for _, r := range records {
+		m.epoch = max(m.epoch, r.GetEpoch().GetEpoch())
 		if s := r.GetUpdate().GetStatus(); s != nil {
 			found[string(s.GetUuid())] = true
 		}
@@ -118,6 +123,10 @@ func (m *machine) recovered(records []*stoapb.LogRecord) {
 			total = bag.String()
 		}
 	}
+	if m.epoch < j.durableEpoch {
+		m.w.fail("what is on disk is recovered", "%s forgot epoch %d and knows %d", m.name, j.durableEpoch, m.epoch)
+	}
+	j.writtenEpoch, j.durableEpoch = m.epoch, m.epoch
 	for _, u := range j.owed {
 		if !u.settled && !found[u.uuid] {
 			m.w.fail("what is on disk is recovered", "%s forgot %s of %s", m.name, u.state, u.task.id)
