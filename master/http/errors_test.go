@@ -60,7 +60,7 @@ func newCluster(t *testing.T) *cluster {
 		done <- master.Run(ctx, master.Config{
 			Listen: "127.0.0.1:0", Store: memory.New(), Log: slog.New(slog.DiscardHandler),
 			State:  state.Config{Seed: 1, Version: "test"},
-			Limits: masterhttp.Limits{BodyTimeout: 500 * time.Millisecond, FilesTimeout: 300 * time.Millisecond, HeaderTimeout: 500 * time.Millisecond},
+			Limits: masterhttp.Limits{BodyTimeout: 3 * time.Second, FilesTimeout: 300 * time.Millisecond, HeaderTimeout: 500 * time.Millisecond},
 			Ready:  func(url string) { ready <- url },
 		})
 	}()
