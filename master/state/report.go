@@ -147,6 +147,10 @@ func (m *Master) takeReport(a *agent, r *report, joins, announce, sameBoot bool)
 		m.alloc.AddAgent(a.forAllocator(), used)
 		return
 	}
+	if len(used) > 0 {
+		// What the agent has beyond the books may be what is being offered.
+		m.rescindAgent(a, nil)
+	}
 	ids := make([]id.Framework, 0, len(used))
 	for fid := range used {
 		ids = append(ids, fid)
