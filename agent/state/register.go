@@ -74,7 +74,7 @@ func (a *Agent) register() *stoapb.Register {
 		}
 		r.Frameworks = append(r.Frameworks, f.info)
 		for _, e := range ordered(f.runs) {
-			if !e.command && e.stage != ended {
+			if !e.command && e.stage != ended && (e.stage != adopting || e.bootID == a.bootID) {
 				r.Executors = append(r.Executors, e.info)
 			}
 		}
