@@ -108,6 +108,11 @@ func (w *world) rest() {
 		// The master's ping and the collection of sandboxes, and what waits for
 		// operations whose framework is gone.
 		most := 2 + len(a.order) // and a heartbeat, or a shutdown, of every executor
+		for _, r := range a.proc.core.Snapshot() {
+			if r.GetOperation() != nil {
+				most++
+			}
+		}
 		if n := a.proc.timers.Len(); n > most {
 			w.fail("no timer leaks", "%s's agent has %d timers, at most %d make sense", a.name, n, most)
 		}
