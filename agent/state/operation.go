@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/internal/planted"
@@ -31,7 +32,7 @@ func (o *operation) order() uint64 { return o.seq }
 // applying is the operation whose volumes are being made or removed. Later operations
 // and tasks wait for it: they may need what it makes.
 type applying struct {
-	m    *stoapb.ApplyOperation
+	m    *stoapb.ApplyOperation // nil for the volumes made whole at the start
 	next resource.Resources
 }
 
@@ -87,7 +88,9 @@ func (a *Agent) volumesApplied(in VolumesApplied) {
 	}
 	done := a.applying
 	a.applying = nil
-	if in.Err != "" {
+	if done.m == nil {
+		// What could not be made fails the tasks that use it, saying so.
+	} else if in.Err != "" {
 		a.finishOperation(done.m, mesos.OperationState_OPERATION_FAILED, in.Err)
 	} else {
 		a.commitOperation(done.m, done.next)
@@ -96,6 +99,21 @@ func (a *Agent) volumesApplied(in VolumesApplied) {
 		m := a.backlog[0]
 		a.backlog = a.backlog[1:]
 		a.command(m)
+	}
+}
+
+// restoreVolumes makes what is left of a DESTROY whose record was lost in a crash: the
+// volume is there, and empty. Tasks and operations wait for it.
+func (a *Agent) restoreVolumes() {
+	var volumes []*mesos.Resource
+	for _, r := range a.total.PersistentVolumes().Proto() {
+		if container.VolumePath(a.cfg.WorkDir, r) != "" {
+			volumes = append(volumes, r)
+		}
+	}
+	if len(volumes) > 0 {
+		a.applying = &applying{}
+		a.out.add(ApplyVolumes{Create: volumes})
 	}
 }
 

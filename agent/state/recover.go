@@ -19,6 +19,9 @@ func (a *Agent) started(bootID string) {
 		a.checkpoint = false
 		a.persist(true, a.resourcesRecord())
 	}
+	if a.admitted != nil {
+		a.restoreVolumes()
+	}
 	for _, cid := range sortedKeys(a.sandboxes) {
 		s := a.sandboxes[cid]
 		s.since = a.now.Mono - max(a.now.Wall.Sub(time.Unix(0, s.ended)), 0)

@@ -147,6 +147,9 @@ func (a *Agent) frame(l Link, m *stoapb.ToAgent) {
 		return
 	}
 	if a.applying != nil && behindOperations(m) {
+		if r := m.GetRunTask(); r != nil && a.hasTask(r) {
+			return // it may be over, and forgotten, once its turn comes
+		}
 		a.backlog = append(a.backlog, m)
 		return
 	}

@@ -44,6 +44,12 @@ func (a *Agent) runTask(m *stoapb.RunTask) {
 	}
 }
 
+// hasTask reports whether the agent has the task of a RunTask already.
+func (a *Agent) hasTask(m *stoapb.RunTask) bool {
+	f := a.frameworks[id.Framework(m.GetFramework().GetId().GetValue())]
+	return f != nil && f.tasks[id.Task(m.GetTask().GetTaskId().GetValue())] != nil
+}
+
 // knows reports whether the reservations and volumes a task uses exist: the operation
 // that was to make them may have failed here after the master took it for done.
 func (a *Agent) knows(t *mesos.TaskInfo) bool {
