@@ -410,7 +410,7 @@ func (m *machine) applyVolumes(e state.ApplyVolumes) {
 			return
 		}
 		in := state.VolumesApplied{Operation: e.Operation}
-		if w.chance(0.05) && !w.calm {
+		if e.Operation != "" && w.chance(0.05) && !w.calm {
 			in.Err = "input/output error"
 			w.count["fault: volumes not applied"]++
 		} else {

@@ -115,7 +115,7 @@ func (w *world) addFramework(i, tasks int) {
 // connect subscribes to the leader, now or when there is one.
 func (f *scheduler) connect() {
 	w := f.w
-	if !f.up || f.conn != nil || f.leaving {
+	if !f.up || f.conn != nil || f.leaving && w.truth.removed[f.id] {
 		return
 	}
 	again := func() { w.at(w.between(100*time.Millisecond, 3*time.Second), f.connect) }
@@ -316,6 +316,10 @@ func (f *scheduler) errored(message string) {
 	switch message {
 	case "Framework failed over":
 	case "Framework has been removed":
+		if f.leaving {
+			f.drop()
+			return
+		}
 		// It begins a new life as another framework.
 		f.old[f.id] = true
 		f.id, f.tasks, f.byID = "", nil, map[string]*work{}
@@ -332,6 +336,10 @@ func (f *scheduler) isSubscribed(s *schedulerpb.Event_Subscribed) {
 	f.id = s.GetFrameworkId().GetValue()
 	f.subscribed = true
 	w.say("%s is subscribed as %s", f.name, f.id)
+	if f.leaving {
+		f.call(&schedulerpb.Call{Type: schedulerpb.Call_TEARDOWN.Enum()})
+		return
+	}
 	if w.chance(0.5) {
 		f.call(&schedulerpb.Call{Type: schedulerpb.Call_RECONCILE.Enum(), Reconcile: &schedulerpb.Call_Reconcile{}})
 	}
