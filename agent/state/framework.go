@@ -39,6 +39,13 @@ func (a *Agent) shutdownFramework(fid id.Framework) {
 		return
 	}
 	for _, t := range ordered(f.tasks) {
+		if t.terminal() {
+			// The update in flight may be an earlier one: the master is not to wait for
+			// an end that was dropped.
+			a.toMaster(&stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
+				FrameworkId: frameworkID(fid), Status: t.latest, LatestState: t.state.Enum(),
+			}}})
+		}
 		a.stopTimer(TimerRetry, t.owner())
 		delete(f.tasks, t.id)
 		a.persist(false, &stoapb.LogRecord{Body: &stoapb.LogRecord_TaskGone{TaskGone: &stoapb.TaskGone{
