@@ -113,11 +113,27 @@ func (p *promises) check(b *bench, list []Effect, n int) {
 				p.t.Fatalf("container %s was launched before it was written down", x.Spec.ID)
 			}
 		case ToMaster:
+			p.dropped(x.Msg, list[i:]) // what was in flight before it
 			p.toMaster(b, x.Msg)
+			p.dropped(x.Msg, list[i:]) // and it
 		}
 	}
 	if answers != n {
 		p.t.Fatalf("%d answers, want %d: %v", answers, n, list)
+	}
+}
+
+// dropped forgets what is in flight of a task whose end is told because it goes in this
+// very step, with its framework: nobody will acknowledge it, and none follows.
+func (p *promises) dropped(m *stoapb.ToMaster, after []Effect) {
+	u := m.GetUpdate()
+	if slices.ContainsFunc(after, func(x Effect) bool {
+		r, ok := x.(Persist)
+		g := r.Record.GetTaskGone()
+		return ok && u != nil && g.GetFrameworkId().GetValue() == u.GetFrameworkId().GetValue() &&
+			g.GetTaskId().GetValue() == u.GetStatus().GetTaskId().GetValue()
+	}) {
+		delete(p.inFlight, u.GetFrameworkId().GetValue()+"/"+u.GetStatus().GetTaskId().GetValue())
 	}
 }
 
