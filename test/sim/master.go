@@ -273,6 +273,11 @@ func (m *masterProcess) release() {
 			return
 		}
 		switch e := e.(type) {
+		case state.Publish:
+			if r, ok := e.Event.(state.FrameworkRemoved); ok {
+				// Before, a crash undoes it.
+				m.w.truth.removed[r.Framework.Info.GetId().GetValue()] = true
+			}
 		case state.ToFramework:
 			if c := m.streams[e.Stream]; c != nil {
 				m.sending(e)

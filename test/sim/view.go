@@ -393,10 +393,6 @@ func (m *masterProcess) mayRemove(f *state.Framework, in state.Input) {
 	fid := f.Info.GetId().GetValue()
 	s := m.subs[fid]
 	w.count["framework removed"]++
-	if w.truth.removed == nil {
-		w.truth.removed = map[string]bool{}
-	}
-	w.truth.removed[fid] = true
 	timeout := time.Duration(f.Info.GetFailoverTimeout() * float64(time.Second))
 	switch in := in.(type) {
 	case state.Recovered:

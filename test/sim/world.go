@@ -161,7 +161,7 @@ func (w *world) build(chaos time.Duration) {
 	if w.chance(0.3) {
 		w.timing.removal = w.between(time.Second, 30*time.Second)
 	}
-	w.truth.tasks = map[string]*taskTruth{}
+	w.truth.tasks, w.truth.removed = map[string]*taskTruth{}, map[string]bool{}
 	w.registry.values = map[string][]byte{}
 	w.elect(0)
 	for i := range 20 + w.rng.IntN(6) {
