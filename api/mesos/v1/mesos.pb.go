@@ -613,6 +613,71 @@ func (HealthCheck_Type) EnumDescriptor() ([]byte, []int) {
 	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{17, 0}
 }
 
+type Probe_Protocol int32
+
+const (
+	Probe_UNKNOWN Probe_Protocol = 0
+	// A GET; 200 to 399 is alive. Redirects are not followed.
+	Probe_HTTP Probe_Protocol = 1
+	// The same over TLS; certificates are not verified at all.
+	Probe_HTTPS Probe_Protocol = 2
+	// Alive is what accepts a connection.
+	Probe_TCP Probe_Protocol = 3
+)
+
+// Enum value maps for Probe_Protocol.
+var (
+	Probe_Protocol_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "HTTP",
+		2: "HTTPS",
+		3: "TCP",
+	}
+	Probe_Protocol_value = map[string]int32{
+		"UNKNOWN": 0,
+		"HTTP":    1,
+		"HTTPS":   2,
+		"TCP":     3,
+	}
+)
+
+func (x Probe_Protocol) Enum() *Probe_Protocol {
+	p := new(Probe_Protocol)
+	*p = x
+	return p
+}
+
+func (x Probe_Protocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Probe_Protocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_mesos_v1_mesos_proto_enumTypes[8].Descriptor()
+}
+
+func (Probe_Protocol) Type() protoreflect.EnumType {
+	return &file_mesos_v1_mesos_proto_enumTypes[8]
+}
+
+func (x Probe_Protocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *Probe_Protocol) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = Probe_Protocol(num)
+	return nil
+}
+
+// Deprecated: Use Probe_Protocol.Descriptor instead.
+func (Probe_Protocol) EnumDescriptor() ([]byte, []int) {
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{18, 0}
+}
+
 type ExecutorInfo_Type int32
 
 const (
@@ -648,11 +713,11 @@ func (x ExecutorInfo_Type) String() string {
 }
 
 func (ExecutorInfo_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[8].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[9].Descriptor()
 }
 
 func (ExecutorInfo_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[8]
+	return &file_mesos_v1_mesos_proto_enumTypes[9]
 }
 
 func (x ExecutorInfo_Type) Number() protoreflect.EnumNumber {
@@ -671,7 +736,7 @@ func (x *ExecutorInfo_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use ExecutorInfo_Type.Descriptor instead.
 func (ExecutorInfo_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{20, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{22, 0}
 }
 
 type MasterInfo_Capability_Type int32
@@ -710,11 +775,11 @@ func (x MasterInfo_Capability_Type) String() string {
 }
 
 func (MasterInfo_Capability_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[9].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[10].Descriptor()
 }
 
 func (MasterInfo_Capability_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[9]
+	return &file_mesos_v1_mesos_proto_enumTypes[10]
 }
 
 func (x MasterInfo_Capability_Type) Number() protoreflect.EnumNumber {
@@ -733,7 +798,7 @@ func (x *MasterInfo_Capability_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use MasterInfo_Capability_Type.Descriptor instead.
 func (MasterInfo_Capability_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{22, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{24, 0, 0}
 }
 
 type AgentInfo_Capability_Type int32
@@ -787,11 +852,11 @@ func (x AgentInfo_Capability_Type) String() string {
 }
 
 func (AgentInfo_Capability_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[10].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[11].Descriptor()
 }
 
 func (AgentInfo_Capability_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[10]
+	return &file_mesos_v1_mesos_proto_enumTypes[11]
 }
 
 func (x AgentInfo_Capability_Type) Number() protoreflect.EnumNumber {
@@ -810,7 +875,7 @@ func (x *AgentInfo_Capability_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use AgentInfo_Capability_Type.Descriptor instead.
 func (AgentInfo_Capability_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{25, 0, 0}
 }
 
 type CSIPluginContainerInfo_Service int32
@@ -846,11 +911,11 @@ func (x CSIPluginContainerInfo_Service) String() string {
 }
 
 func (CSIPluginContainerInfo_Service) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[11].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[12].Descriptor()
 }
 
 func (CSIPluginContainerInfo_Service) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[11]
+	return &file_mesos_v1_mesos_proto_enumTypes[12]
 }
 
 func (x CSIPluginContainerInfo_Service) Number() protoreflect.EnumNumber {
@@ -869,7 +934,7 @@ func (x *CSIPluginContainerInfo_Service) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use CSIPluginContainerInfo_Service.Descriptor instead.
 func (CSIPluginContainerInfo_Service) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{24, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type Value_Type int32
@@ -908,11 +973,11 @@ func (x Value_Type) String() string {
 }
 
 func (Value_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[12].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[13].Descriptor()
 }
 
 func (Value_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[12]
+	return &file_mesos_v1_mesos_proto_enumTypes[13]
 }
 
 func (x Value_Type) Number() protoreflect.EnumNumber {
@@ -931,7 +996,7 @@ func (x *Value_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Value_Type.Descriptor instead.
 func (Value_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type Resource_ReservationInfo_Type int32
@@ -967,11 +1032,11 @@ func (x Resource_ReservationInfo_Type) String() string {
 }
 
 func (Resource_ReservationInfo_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[13].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[14].Descriptor()
 }
 
 func (Resource_ReservationInfo_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[13]
+	return &file_mesos_v1_mesos_proto_enumTypes[14]
 }
 
 func (x Resource_ReservationInfo_Type) Number() protoreflect.EnumNumber {
@@ -990,7 +1055,7 @@ func (x *Resource_ReservationInfo_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Resource_ReservationInfo_Type.Descriptor instead.
 func (Resource_ReservationInfo_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 1, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 1, 0}
 }
 
 type Resource_DiskInfo_Source_Type int32
@@ -1036,11 +1101,11 @@ func (x Resource_DiskInfo_Source_Type) String() string {
 }
 
 func (Resource_DiskInfo_Source_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[14].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[15].Descriptor()
 }
 
 func (Resource_DiskInfo_Source_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[14]
+	return &file_mesos_v1_mesos_proto_enumTypes[15]
 }
 
 func (x Resource_DiskInfo_Source_Type) Number() protoreflect.EnumNumber {
@@ -1059,7 +1124,7 @@ func (x *Resource_DiskInfo_Source_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Resource_DiskInfo_Source_Type.Descriptor instead.
 func (Resource_DiskInfo_Source_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2, 1, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2, 1, 0}
 }
 
 type Offer_Operation_Type int32
@@ -1119,11 +1184,11 @@ func (x Offer_Operation_Type) String() string {
 }
 
 func (Offer_Operation_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[15].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[16].Descriptor()
 }
 
 func (Offer_Operation_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[15]
+	return &file_mesos_v1_mesos_proto_enumTypes[16]
 }
 
 func (x Offer_Operation_Type) Number() protoreflect.EnumNumber {
@@ -1142,7 +1207,7 @@ func (x *Offer_Operation_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Offer_Operation_Type.Descriptor instead.
 func (Offer_Operation_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 0}
 }
 
 // Who says so.
@@ -1179,11 +1244,11 @@ func (x TaskStatus_Source) String() string {
 }
 
 func (TaskStatus_Source) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[16].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[17].Descriptor()
 }
 
 func (TaskStatus_Source) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[16]
+	return &file_mesos_v1_mesos_proto_enumTypes[17]
 }
 
 func (x TaskStatus_Source) Number() protoreflect.EnumNumber {
@@ -1202,7 +1267,7 @@ func (x *TaskStatus_Source) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use TaskStatus_Source.Descriptor instead.
 func (TaskStatus_Source) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{53, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55, 0}
 }
 
 // Why, for programs; `message` is for people.
@@ -1335,11 +1400,11 @@ func (x TaskStatus_Reason) String() string {
 }
 
 func (TaskStatus_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[17].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[18].Descriptor()
 }
 
 func (TaskStatus_Reason) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[17]
+	return &file_mesos_v1_mesos_proto_enumTypes[18]
 }
 
 func (x TaskStatus_Reason) Number() protoreflect.EnumNumber {
@@ -1358,7 +1423,7 @@ func (x *TaskStatus_Reason) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use TaskStatus_Reason.Descriptor instead.
 func (TaskStatus_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{53, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55, 1}
 }
 
 type Environment_Variable_Type int32
@@ -1394,11 +1459,11 @@ func (x Environment_Variable_Type) String() string {
 }
 
 func (Environment_Variable_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[18].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[19].Descriptor()
 }
 
 func (Environment_Variable_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[18]
+	return &file_mesos_v1_mesos_proto_enumTypes[19]
 }
 
 func (x Environment_Variable_Type) Number() protoreflect.EnumNumber {
@@ -1417,7 +1482,7 @@ func (x *Environment_Variable_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Environment_Variable_Type.Descriptor instead.
 func (Environment_Variable_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{57, 0, 0}
 }
 
 type Secret_Type int32
@@ -1453,11 +1518,11 @@ func (x Secret_Type) String() string {
 }
 
 func (Secret_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[19].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[20].Descriptor()
 }
 
 func (Secret_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[19]
+	return &file_mesos_v1_mesos_proto_enumTypes[20]
 }
 
 func (x Secret_Type) Number() protoreflect.EnumNumber {
@@ -1476,7 +1541,7 @@ func (x *Secret_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Secret_Type.Descriptor instead.
 func (Secret_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{60, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{62, 0}
 }
 
 type Image_Type int32
@@ -1509,11 +1574,11 @@ func (x Image_Type) String() string {
 }
 
 func (Image_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[20].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[21].Descriptor()
 }
 
 func (Image_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[20]
+	return &file_mesos_v1_mesos_proto_enumTypes[21]
 }
 
 func (x Image_Type) Number() protoreflect.EnumNumber {
@@ -1532,7 +1597,7 @@ func (x *Image_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Image_Type.Descriptor instead.
 func (Image_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{63, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0}
 }
 
 type MountPropagation_Mode int32
@@ -1568,11 +1633,11 @@ func (x MountPropagation_Mode) String() string {
 }
 
 func (MountPropagation_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[21].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[22].Descriptor()
 }
 
 func (MountPropagation_Mode) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[21]
+	return &file_mesos_v1_mesos_proto_enumTypes[22]
 }
 
 func (x MountPropagation_Mode) Number() protoreflect.EnumNumber {
@@ -1591,7 +1656,7 @@ func (x *MountPropagation_Mode) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use MountPropagation_Mode.Descriptor instead.
 func (MountPropagation_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{64, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66, 0}
 }
 
 type Volume_Mode int32
@@ -1624,11 +1689,11 @@ func (x Volume_Mode) String() string {
 }
 
 func (Volume_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[22].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[23].Descriptor()
 }
 
 func (Volume_Mode) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[22]
+	return &file_mesos_v1_mesos_proto_enumTypes[23]
 }
 
 func (x Volume_Mode) Number() protoreflect.EnumNumber {
@@ -1647,7 +1712,7 @@ func (x *Volume_Mode) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Volume_Mode.Descriptor instead.
 func (Volume_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0}
 }
 
 type Volume_Source_Type int32
@@ -1692,11 +1757,11 @@ func (x Volume_Source_Type) String() string {
 }
 
 func (Volume_Source_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[23].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[24].Descriptor()
 }
 
 func (Volume_Source_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[23]
+	return &file_mesos_v1_mesos_proto_enumTypes[24]
 }
 
 func (x Volume_Source_Type) Number() protoreflect.EnumNumber {
@@ -1715,7 +1780,7 @@ func (x *Volume_Source_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Volume_Source_Type.Descriptor instead.
 func (Volume_Source_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 0}
 }
 
 type Volume_Source_SandboxPath_Type int32
@@ -1751,11 +1816,11 @@ func (x Volume_Source_SandboxPath_Type) String() string {
 }
 
 func (Volume_Source_SandboxPath_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[24].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[25].Descriptor()
 }
 
 func (Volume_Source_SandboxPath_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[24]
+	return &file_mesos_v1_mesos_proto_enumTypes[25]
 }
 
 func (x Volume_Source_SandboxPath_Type) Number() protoreflect.EnumNumber {
@@ -1774,7 +1839,7 @@ func (x *Volume_Source_SandboxPath_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use Volume_Source_SandboxPath_Type.Descriptor instead.
 func (Volume_Source_SandboxPath_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 2, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 2, 0}
 }
 
 type Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode int32
@@ -1819,11 +1884,11 @@ func (x Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) String() strin
 }
 
 func (Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[25].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[26].Descriptor()
 }
 
 func (Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[25]
+	return &file_mesos_v1_mesos_proto_enumTypes[26]
 }
 
 func (x Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) Number() protoreflect.EnumNumber {
@@ -1842,7 +1907,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) UnmarshalJSON
 
 // Deprecated: Use Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode.Descriptor instead.
 func (Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0, 2, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 0, 2, 0}
 }
 
 type NetworkInfo_Protocol int32
@@ -1875,11 +1940,11 @@ func (x NetworkInfo_Protocol) String() string {
 }
 
 func (NetworkInfo_Protocol) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[26].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[27].Descriptor()
 }
 
 func (NetworkInfo_Protocol) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[26]
+	return &file_mesos_v1_mesos_proto_enumTypes[27]
 }
 
 func (x NetworkInfo_Protocol) Number() protoreflect.EnumNumber {
@@ -1898,7 +1963,7 @@ func (x *NetworkInfo_Protocol) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use NetworkInfo_Protocol.Descriptor instead.
 func (NetworkInfo_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{68, 0}
 }
 
 type CapabilityInfo_Capability int32
@@ -2051,11 +2116,11 @@ func (x CapabilityInfo_Capability) String() string {
 }
 
 func (CapabilityInfo_Capability) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[27].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[28].Descriptor()
 }
 
 func (CapabilityInfo_Capability) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[27]
+	return &file_mesos_v1_mesos_proto_enumTypes[28]
 }
 
 func (x CapabilityInfo_Capability) Number() protoreflect.EnumNumber {
@@ -2074,7 +2139,7 @@ func (x *CapabilityInfo_Capability) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use CapabilityInfo_Capability.Descriptor instead.
 func (CapabilityInfo_Capability) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{69, 0}
 }
 
 type LinuxInfo_IpcMode int32
@@ -2110,11 +2175,11 @@ func (x LinuxInfo_IpcMode) String() string {
 }
 
 func (LinuxInfo_IpcMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[28].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[29].Descriptor()
 }
 
 func (LinuxInfo_IpcMode) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[28]
+	return &file_mesos_v1_mesos_proto_enumTypes[29]
 }
 
 func (x LinuxInfo_IpcMode) Number() protoreflect.EnumNumber {
@@ -2133,7 +2198,7 @@ func (x *LinuxInfo_IpcMode) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use LinuxInfo_IpcMode.Descriptor instead.
 func (LinuxInfo_IpcMode) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{69, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{71, 0}
 }
 
 type RLimitInfo_RLimit_Type int32
@@ -2211,11 +2276,11 @@ func (x RLimitInfo_RLimit_Type) String() string {
 }
 
 func (RLimitInfo_RLimit_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[29].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[30].Descriptor()
 }
 
 func (RLimitInfo_RLimit_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[29]
+	return &file_mesos_v1_mesos_proto_enumTypes[30]
 }
 
 func (x RLimitInfo_RLimit_Type) Number() protoreflect.EnumNumber {
@@ -2234,7 +2299,7 @@ func (x *RLimitInfo_RLimit_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use RLimitInfo_RLimit_Type.Descriptor instead.
 func (RLimitInfo_RLimit_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{70, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0, 0}
 }
 
 type ContainerInfo_Type int32
@@ -2267,11 +2332,11 @@ func (x ContainerInfo_Type) String() string {
 }
 
 func (ContainerInfo_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[30].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[31].Descriptor()
 }
 
 func (ContainerInfo_Type) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[30]
+	return &file_mesos_v1_mesos_proto_enumTypes[31]
 }
 
 func (x ContainerInfo_Type) Number() protoreflect.EnumNumber {
@@ -2290,7 +2355,7 @@ func (x *ContainerInfo_Type) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use ContainerInfo_Type.Descriptor instead.
 func (ContainerInfo_Type) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0}
 }
 
 type ContainerInfo_DockerInfo_Network int32
@@ -2329,11 +2394,11 @@ func (x ContainerInfo_DockerInfo_Network) String() string {
 }
 
 func (ContainerInfo_DockerInfo_Network) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[31].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[32].Descriptor()
 }
 
 func (ContainerInfo_DockerInfo_Network) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[31]
+	return &file_mesos_v1_mesos_proto_enumTypes[32]
 }
 
 func (x ContainerInfo_DockerInfo_Network) Number() protoreflect.EnumNumber {
@@ -2352,7 +2417,7 @@ func (x *ContainerInfo_DockerInfo_Network) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use ContainerInfo_DockerInfo_Network.Descriptor instead.
 func (ContainerInfo_DockerInfo_Network) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 0}
 }
 
 type CgroupInfo_Blkio_Operation int32
@@ -2400,11 +2465,11 @@ func (x CgroupInfo_Blkio_Operation) String() string {
 }
 
 func (CgroupInfo_Blkio_Operation) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[32].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[33].Descriptor()
 }
 
 func (CgroupInfo_Blkio_Operation) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[32]
+	return &file_mesos_v1_mesos_proto_enumTypes[33]
 }
 
 func (x CgroupInfo_Blkio_Operation) Number() protoreflect.EnumNumber {
@@ -2423,7 +2488,7 @@ func (x *CgroupInfo_Blkio_Operation) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use CgroupInfo_Blkio_Operation.Descriptor instead.
 func (CgroupInfo_Blkio_Operation) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 0}
 }
 
 // By whom: its framework, everyone in the cluster, everyone.
@@ -2460,11 +2525,11 @@ func (x DiscoveryInfo_Visibility) String() string {
 }
 
 func (DiscoveryInfo_Visibility) Descriptor() protoreflect.EnumDescriptor {
-	return file_mesos_v1_mesos_proto_enumTypes[33].Descriptor()
+	return file_mesos_v1_mesos_proto_enumTypes[34].Descriptor()
 }
 
 func (DiscoveryInfo_Visibility) Type() protoreflect.EnumType {
-	return &file_mesos_v1_mesos_proto_enumTypes[33]
+	return &file_mesos_v1_mesos_proto_enumTypes[34]
 }
 
 func (x DiscoveryInfo_Visibility) Number() protoreflect.EnumNumber {
@@ -2483,7 +2548,7 @@ func (x *DiscoveryInfo_Visibility) UnmarshalJSON(b []byte) error {
 
 // Deprecated: Use DiscoveryInfo_Visibility.Descriptor instead.
 func (DiscoveryInfo_Visibility) EnumDescriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{79, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{81, 0}
 }
 
 // Given by a master to a new framework; kept over reconnections and masters.
@@ -3644,6 +3709,227 @@ func (x *HealthCheck) GetTcp() *HealthCheck_TCPCheckInfo {
 	return nil
 }
 
+// Stoa's extension, the agent's half of Marathon's health checks: a question the agent asks a
+// running task from outside, at the address the task's status shows (container_status), never at
+// 127.0.0.1. Unlike HealthCheck it decides nothing: the results go to the framework in
+// TaskStatus.probe_results, and what follows, grace periods and kills among it, is the
+// framework's. The first probe comes min(interval, 5 s) after the task began to run, the others
+// an interval after the one before them began, or when that has ended if it took longer.
+type Probe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the probe in its results; unique in the task.
+	Index    *uint32         `protobuf:"varint,1,req,name=index" json:"index,omitempty"`
+	Protocol *Probe_Protocol `protobuf:"varint,2,req,name=protocol,enum=mesos.v1.Probe_Protocol" json:"protocol,omitempty"`
+	// 1 to 65535, on the agent.
+	Port *uint32 `protobuf:"varint,3,req,name=port" json:"port,omitempty"`
+	// With its query, for HTTP and HTTPS.
+	Path       *string               `protobuf:"bytes,4,opt,name=path,def=/" json:"path,omitempty"`
+	IpProtocol *NetworkInfo_Protocol `protobuf:"varint,5,opt,name=ip_protocol,json=ipProtocol,enum=mesos.v1.NetworkInfo_Protocol,def=1" json:"ip_protocol,omitempty"`
+	// At least 0.1.
+	IntervalSeconds *float64 `protobuf:"fixed64,6,opt,name=interval_seconds,json=intervalSeconds,def=60" json:"interval_seconds,omitempty"`
+	// After which a probe has failed; 0 is the interval.
+	TimeoutSeconds *float64 `protobuf:"fixed64,7,opt,name=timeout_seconds,json=timeoutSeconds,def=20" json:"timeout_seconds,omitempty"`
+	// Whether an answer of 100 to 199 is no result, where it would be a failure.
+	IgnoreHttp_1Xx *bool `protobuf:"varint,8,opt,name=ignore_http_1xx,json=ignoreHttp1xx" json:"ignore_http_1xx,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+// Default values for Probe fields.
+const (
+	Default_Probe_Path            = string("/")
+	Default_Probe_IpProtocol      = NetworkInfo_IPv4
+	Default_Probe_IntervalSeconds = float64(60)
+	Default_Probe_TimeoutSeconds  = float64(20)
+)
+
+func (x *Probe) Reset() {
+	*x = Probe{}
+	mi := &file_mesos_v1_mesos_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Probe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Probe) ProtoMessage() {}
+
+func (x *Probe) ProtoReflect() protoreflect.Message {
+	mi := &file_mesos_v1_mesos_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Probe.ProtoReflect.Descriptor instead.
+func (*Probe) Descriptor() ([]byte, []int) {
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Probe) GetIndex() uint32 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
+}
+
+func (x *Probe) GetProtocol() Probe_Protocol {
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
+	}
+	return Probe_UNKNOWN
+}
+
+func (x *Probe) GetPort() uint32 {
+	if x != nil && x.Port != nil {
+		return *x.Port
+	}
+	return 0
+}
+
+func (x *Probe) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return Default_Probe_Path
+}
+
+func (x *Probe) GetIpProtocol() NetworkInfo_Protocol {
+	if x != nil && x.IpProtocol != nil {
+		return *x.IpProtocol
+	}
+	return Default_Probe_IpProtocol
+}
+
+func (x *Probe) GetIntervalSeconds() float64 {
+	if x != nil && x.IntervalSeconds != nil {
+		return *x.IntervalSeconds
+	}
+	return Default_Probe_IntervalSeconds
+}
+
+func (x *Probe) GetTimeoutSeconds() float64 {
+	if x != nil && x.TimeoutSeconds != nil {
+		return *x.TimeoutSeconds
+	}
+	return Default_Probe_TimeoutSeconds
+}
+
+func (x *Probe) GetIgnoreHttp_1Xx() bool {
+	if x != nil && x.IgnoreHttp_1Xx != nil {
+		return *x.IgnoreHttp_1Xx
+	}
+	return false
+}
+
+// Where a probe stands. A status update is sent when `alive` changes and at every failure; while
+// one waits to be acknowledged, those after it become one, whose counts and times are the latest.
+// So no failure is lost to a reader of `consecutive_failures`. Times are seconds since the epoch,
+// as TaskStatus.timestamp, and absent for what has not happened.
+type ProbeResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Probe.index.
+	Index *uint32 `protobuf:"varint,1,req,name=index" json:"index,omitempty"`
+	// Whether the latest result is a success.
+	Alive *bool `protobuf:"varint,2,req,name=alive" json:"alive,omitempty"`
+	// Since the last success, or since the task began to run; 0 while alive.
+	ConsecutiveFailures *uint32  `protobuf:"varint,3,opt,name=consecutive_failures,json=consecutiveFailures" json:"consecutive_failures,omitempty"`
+	FirstSuccess        *float64 `protobuf:"fixed64,4,opt,name=first_success,json=firstSuccess" json:"first_success,omitempty"`
+	// As of this update: a success that follows a success sends none.
+	LastSuccess *float64 `protobuf:"fixed64,5,opt,name=last_success,json=lastSuccess" json:"last_success,omitempty"`
+	LastFailure *float64 `protobuf:"fixed64,6,opt,name=last_failure,json=lastFailure" json:"last_failure,omitempty"`
+	// What went wrong then, for people; at most 256 bytes.
+	LastFailureCause *string `protobuf:"bytes,7,opt,name=last_failure_cause,json=lastFailureCause" json:"last_failure_cause,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ProbeResult) Reset() {
+	*x = ProbeResult{}
+	mi := &file_mesos_v1_mesos_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResult) ProtoMessage() {}
+
+func (x *ProbeResult) ProtoReflect() protoreflect.Message {
+	mi := &file_mesos_v1_mesos_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
+func (*ProbeResult) Descriptor() ([]byte, []int) {
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ProbeResult) GetIndex() uint32 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
+}
+
+func (x *ProbeResult) GetAlive() bool {
+	if x != nil && x.Alive != nil {
+		return *x.Alive
+	}
+	return false
+}
+
+func (x *ProbeResult) GetConsecutiveFailures() uint32 {
+	if x != nil && x.ConsecutiveFailures != nil {
+		return *x.ConsecutiveFailures
+	}
+	return 0
+}
+
+func (x *ProbeResult) GetFirstSuccess() float64 {
+	if x != nil && x.FirstSuccess != nil {
+		return *x.FirstSuccess
+	}
+	return 0
+}
+
+func (x *ProbeResult) GetLastSuccess() float64 {
+	if x != nil && x.LastSuccess != nil {
+		return *x.LastSuccess
+	}
+	return 0
+}
+
+func (x *ProbeResult) GetLastFailure() float64 {
+	if x != nil && x.LastFailure != nil {
+		return *x.LastFailure
+	}
+	return 0
+}
+
+func (x *ProbeResult) GetLastFailureCause() string {
+	if x != nil && x.LastFailureCause != nil {
+		return *x.LastFailureCause
+	}
+	return ""
+}
+
 // How a task is to be ended.
 type KillPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3655,7 +3941,7 @@ type KillPolicy struct {
 
 func (x *KillPolicy) Reset() {
 	*x = KillPolicy{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[18]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3667,7 +3953,7 @@ func (x *KillPolicy) String() string {
 func (*KillPolicy) ProtoMessage() {}
 
 func (x *KillPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[18]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3966,7 @@ func (x *KillPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillPolicy.ProtoReflect.Descriptor instead.
 func (*KillPolicy) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{18}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KillPolicy) GetGracePeriod() *DurationInfo {
@@ -3714,7 +4000,7 @@ const (
 
 func (x *CommandInfo) Reset() {
 	*x = CommandInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[19]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3726,7 +4012,7 @@ func (x *CommandInfo) String() string {
 func (*CommandInfo) ProtoMessage() {}
 
 func (x *CommandInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[19]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3739,7 +4025,7 @@ func (x *CommandInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandInfo.ProtoReflect.Descriptor instead.
 func (*CommandInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{19}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CommandInfo) GetUris() []*CommandInfo_URI {
@@ -3811,7 +4097,7 @@ type ExecutorInfo struct {
 
 func (x *ExecutorInfo) Reset() {
 	*x = ExecutorInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[20]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3823,7 +4109,7 @@ func (x *ExecutorInfo) String() string {
 func (*ExecutorInfo) ProtoMessage() {}
 
 func (x *ExecutorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[20]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3836,7 +4122,7 @@ func (x *ExecutorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorInfo.ProtoReflect.Descriptor instead.
 func (*ExecutorInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{20}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExecutorInfo) GetType() ExecutorInfo_Type {
@@ -3934,7 +4220,7 @@ type DomainInfo struct {
 
 func (x *DomainInfo) Reset() {
 	*x = DomainInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[21]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4232,7 @@ func (x *DomainInfo) String() string {
 func (*DomainInfo) ProtoMessage() {}
 
 func (x *DomainInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[21]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4245,7 @@ func (x *DomainInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainInfo.ProtoReflect.Descriptor instead.
 func (*DomainInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DomainInfo) GetFaultDomain() *DomainInfo_FaultDomain {
@@ -3995,7 +4281,7 @@ const (
 
 func (x *MasterInfo) Reset() {
 	*x = MasterInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[22]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4007,7 +4293,7 @@ func (x *MasterInfo) String() string {
 func (*MasterInfo) ProtoMessage() {}
 
 func (x *MasterInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[22]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4020,7 +4306,7 @@ func (x *MasterInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterInfo.ProtoReflect.Descriptor instead.
 func (*MasterInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{22}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MasterInfo) GetId() string {
@@ -4110,7 +4396,7 @@ const (
 
 func (x *AgentInfo) Reset() {
 	*x = AgentInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[23]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4122,7 +4408,7 @@ func (x *AgentInfo) String() string {
 func (*AgentInfo) ProtoMessage() {}
 
 func (x *AgentInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[23]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4135,7 +4421,7 @@ func (x *AgentInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentInfo.ProtoReflect.Descriptor instead.
 func (*AgentInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AgentInfo) GetHostname() string {
@@ -4194,7 +4480,7 @@ type CSIPluginContainerInfo struct {
 
 func (x *CSIPluginContainerInfo) Reset() {
 	*x = CSIPluginContainerInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[24]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4206,7 +4492,7 @@ func (x *CSIPluginContainerInfo) String() string {
 func (*CSIPluginContainerInfo) ProtoMessage() {}
 
 func (x *CSIPluginContainerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[24]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4219,7 +4505,7 @@ func (x *CSIPluginContainerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CSIPluginContainerInfo.ProtoReflect.Descriptor instead.
 func (*CSIPluginContainerInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{24}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CSIPluginContainerInfo) GetServices() []CSIPluginContainerInfo_Service {
@@ -4261,7 +4547,7 @@ type CSIPluginEndpoint struct {
 
 func (x *CSIPluginEndpoint) Reset() {
 	*x = CSIPluginEndpoint{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[25]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4273,7 +4559,7 @@ func (x *CSIPluginEndpoint) String() string {
 func (*CSIPluginEndpoint) ProtoMessage() {}
 
 func (x *CSIPluginEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[25]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4286,7 +4572,7 @@ func (x *CSIPluginEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CSIPluginEndpoint.ProtoReflect.Descriptor instead.
 func (*CSIPluginEndpoint) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{25}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CSIPluginEndpoint) GetCsiService() CSIPluginContainerInfo_Service {
@@ -4326,7 +4612,7 @@ const (
 
 func (x *CSIPluginInfo) Reset() {
 	*x = CSIPluginInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[26]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4338,7 +4624,7 @@ func (x *CSIPluginInfo) String() string {
 func (*CSIPluginInfo) ProtoMessage() {}
 
 func (x *CSIPluginInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[26]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4351,7 +4637,7 @@ func (x *CSIPluginInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CSIPluginInfo.ProtoReflect.Descriptor instead.
 func (*CSIPluginInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{26}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CSIPluginInfo) GetType() string {
@@ -4412,7 +4698,7 @@ type ResourceProviderInfo struct {
 
 func (x *ResourceProviderInfo) Reset() {
 	*x = ResourceProviderInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[27]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4424,7 +4710,7 @@ func (x *ResourceProviderInfo) String() string {
 func (*ResourceProviderInfo) ProtoMessage() {}
 
 func (x *ResourceProviderInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[27]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4437,7 +4723,7 @@ func (x *ResourceProviderInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceProviderInfo.ProtoReflect.Descriptor instead.
 func (*ResourceProviderInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{27}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResourceProviderInfo) GetId() *ResourceProviderID {
@@ -4496,7 +4782,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[28]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4508,7 +4794,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[28]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4521,7 +4807,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Value) GetType() Value_Type {
@@ -4574,7 +4860,7 @@ type Attribute struct {
 
 func (x *Attribute) Reset() {
 	*x = Attribute{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[29]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4586,7 +4872,7 @@ func (x *Attribute) String() string {
 func (*Attribute) ProtoMessage() {}
 
 func (x *Attribute) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[29]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4599,7 +4885,7 @@ func (x *Attribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attribute.ProtoReflect.Descriptor instead.
 func (*Attribute) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{29}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Attribute) GetName() string {
@@ -4680,7 +4966,7 @@ const (
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[30]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4692,7 +4978,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[30]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4705,7 +4991,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Resource) GetProviderId() *ResourceProviderID {
@@ -4819,7 +5105,7 @@ type TrafficControlStatistics struct {
 
 func (x *TrafficControlStatistics) Reset() {
 	*x = TrafficControlStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[31]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4831,7 +5117,7 @@ func (x *TrafficControlStatistics) String() string {
 func (*TrafficControlStatistics) ProtoMessage() {}
 
 func (x *TrafficControlStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[31]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4844,7 +5130,7 @@ func (x *TrafficControlStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrafficControlStatistics.ProtoReflect.Descriptor instead.
 func (*TrafficControlStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{31}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TrafficControlStatistics) GetId() string {
@@ -4945,7 +5231,7 @@ type IpStatistics struct {
 
 func (x *IpStatistics) Reset() {
 	*x = IpStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[32]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4957,7 +5243,7 @@ func (x *IpStatistics) String() string {
 func (*IpStatistics) ProtoMessage() {}
 
 func (x *IpStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[32]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4970,7 +5256,7 @@ func (x *IpStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IpStatistics.ProtoReflect.Descriptor instead.
 func (*IpStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *IpStatistics) GetForwarding() int64 {
@@ -5142,7 +5428,7 @@ type IcmpStatistics struct {
 
 func (x *IcmpStatistics) Reset() {
 	*x = IcmpStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[33]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5154,7 +5440,7 @@ func (x *IcmpStatistics) String() string {
 func (*IcmpStatistics) ProtoMessage() {}
 
 func (x *IcmpStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[33]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5167,7 +5453,7 @@ func (x *IcmpStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IcmpStatistics.ProtoReflect.Descriptor instead.
 func (*IcmpStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{33}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *IcmpStatistics) GetInMsgs() int64 {
@@ -5383,7 +5669,7 @@ type TcpStatistics struct {
 
 func (x *TcpStatistics) Reset() {
 	*x = TcpStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[34]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5395,7 +5681,7 @@ func (x *TcpStatistics) String() string {
 func (*TcpStatistics) ProtoMessage() {}
 
 func (x *TcpStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[34]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5408,7 +5694,7 @@ func (x *TcpStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpStatistics.ProtoReflect.Descriptor instead.
 func (*TcpStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{34}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TcpStatistics) GetRtoAlgorithm() int64 {
@@ -5533,7 +5819,7 @@ type UdpStatistics struct {
 
 func (x *UdpStatistics) Reset() {
 	*x = UdpStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[35]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5545,7 +5831,7 @@ func (x *UdpStatistics) String() string {
 func (*UdpStatistics) ProtoMessage() {}
 
 func (x *UdpStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[35]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5558,7 +5844,7 @@ func (x *UdpStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UdpStatistics.ProtoReflect.Descriptor instead.
 func (*UdpStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{35}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *UdpStatistics) GetInDatagrams() int64 {
@@ -5630,7 +5916,7 @@ type SNMPStatistics struct {
 
 func (x *SNMPStatistics) Reset() {
 	*x = SNMPStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[36]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5642,7 +5928,7 @@ func (x *SNMPStatistics) String() string {
 func (*SNMPStatistics) ProtoMessage() {}
 
 func (x *SNMPStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[36]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5655,7 +5941,7 @@ func (x *SNMPStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SNMPStatistics.ProtoReflect.Descriptor instead.
 func (*SNMPStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{36}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SNMPStatistics) GetIpStats() *IpStatistics {
@@ -5701,7 +5987,7 @@ type DiskStatistics struct {
 
 func (x *DiskStatistics) Reset() {
 	*x = DiskStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[37]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5713,7 +5999,7 @@ func (x *DiskStatistics) String() string {
 func (*DiskStatistics) ProtoMessage() {}
 
 func (x *DiskStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[37]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5726,7 +6012,7 @@ func (x *DiskStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskStatistics.ProtoReflect.Descriptor instead.
 func (*DiskStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{37}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DiskStatistics) GetSource() *Resource_DiskInfo_Source {
@@ -5832,7 +6118,7 @@ type ResourceStatistics struct {
 
 func (x *ResourceStatistics) Reset() {
 	*x = ResourceStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[38]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5844,7 +6130,7 @@ func (x *ResourceStatistics) String() string {
 func (*ResourceStatistics) ProtoMessage() {}
 
 func (x *ResourceStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[38]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5857,7 +6143,7 @@ func (x *ResourceStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceStatistics.ProtoReflect.Descriptor instead.
 func (*ResourceStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{38}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResourceStatistics) GetTimestamp() float64 {
@@ -6257,7 +6543,7 @@ type ResourceUsage struct {
 
 func (x *ResourceUsage) Reset() {
 	*x = ResourceUsage{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[39]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6269,7 +6555,7 @@ func (x *ResourceUsage) String() string {
 func (*ResourceUsage) ProtoMessage() {}
 
 func (x *ResourceUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[39]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6282,7 +6568,7 @@ func (x *ResourceUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceUsage.ProtoReflect.Descriptor instead.
 func (*ResourceUsage) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{39}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResourceUsage) GetExecutors() []*ResourceUsage_Executor {
@@ -6363,7 +6649,7 @@ type PerfStatistics struct {
 
 func (x *PerfStatistics) Reset() {
 	*x = PerfStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[40]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6375,7 +6661,7 @@ func (x *PerfStatistics) String() string {
 func (*PerfStatistics) ProtoMessage() {}
 
 func (x *PerfStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[40]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6388,7 +6674,7 @@ func (x *PerfStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PerfStatistics.ProtoReflect.Descriptor instead.
 func (*PerfStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{40}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PerfStatistics) GetTimestamp() float64 {
@@ -6772,7 +7058,7 @@ type OfferFilters struct {
 
 func (x *OfferFilters) Reset() {
 	*x = OfferFilters{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[41]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6784,7 +7070,7 @@ func (x *OfferFilters) String() string {
 func (*OfferFilters) ProtoMessage() {}
 
 func (x *OfferFilters) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[41]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6797,7 +7083,7 @@ func (x *OfferFilters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferFilters.ProtoReflect.Descriptor instead.
 func (*OfferFilters) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *OfferFilters) GetMinAllocatableResources() *OfferFilters_MinAllocatableResources {
@@ -6818,7 +7104,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[42]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6830,7 +7116,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[42]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6843,7 +7129,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{42}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Request) GetAgentId() *AgentID {
@@ -6884,7 +7170,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[43]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6896,7 +7182,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[43]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6909,7 +7195,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Offer) GetId() *OfferID {
@@ -7005,7 +7291,7 @@ type InverseOffer struct {
 
 func (x *InverseOffer) Reset() {
 	*x = InverseOffer{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[44]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7017,7 +7303,7 @@ func (x *InverseOffer) String() string {
 func (*InverseOffer) ProtoMessage() {}
 
 func (x *InverseOffer) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[44]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7030,7 +7316,7 @@ func (x *InverseOffer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InverseOffer.ProtoReflect.Descriptor instead.
 func (*InverseOffer) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{44}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *InverseOffer) GetId() *OfferID {
@@ -7101,14 +7387,17 @@ type TaskInfo struct {
 	// From its start; a task still running then fails.
 	MaxCompletionTime *DurationInfo `protobuf:"bytes,14,opt,name=max_completion_time,json=maxCompletionTime" json:"max_completion_time,omitempty"`
 	// By name of resource ("cpus", "mem"), what it may use at most; infinite is allowed.
-	Limits        map[string]*Value_Scalar `protobuf:"bytes,15,rep,name=limits" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Limits map[string]*Value_Scalar `protobuf:"bytes,15,rep,name=limits" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Stoa's extension: asked of the task by its agent, from outside. Any number of them may stand
+	// beside `check` and `health_check`; Mesos, and clients made for it, pass over the field.
+	Probes        []*Probe `protobuf:"bytes,10000,rep,name=probes" json:"probes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskInfo) Reset() {
 	*x = TaskInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[45]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7120,7 +7409,7 @@ func (x *TaskInfo) String() string {
 func (*TaskInfo) ProtoMessage() {}
 
 func (x *TaskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[45]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7133,7 +7422,7 @@ func (x *TaskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskInfo.ProtoReflect.Descriptor instead.
 func (*TaskInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskInfo) GetName() string {
@@ -7241,6 +7530,13 @@ func (x *TaskInfo) GetLimits() map[string]*Value_Scalar {
 	return nil
 }
 
+func (x *TaskInfo) GetProbes() []*Probe {
+	if x != nil {
+		return x.Probes
+	}
+	return nil
+}
+
 // Tasks that live and die together.
 type TaskGroupInfo struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -7251,7 +7547,7 @@ type TaskGroupInfo struct {
 
 func (x *TaskGroupInfo) Reset() {
 	*x = TaskGroupInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[46]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7263,7 +7559,7 @@ func (x *TaskGroupInfo) String() string {
 func (*TaskGroupInfo) ProtoMessage() {}
 
 func (x *TaskGroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[46]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7276,7 +7572,7 @@ func (x *TaskGroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskGroupInfo.ProtoReflect.Descriptor instead.
 func (*TaskGroupInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{46}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TaskGroupInfo) GetTasks() []*TaskInfo {
@@ -7317,7 +7613,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[47]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7329,7 +7625,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[47]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7342,7 +7638,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{47}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Task) GetName() string {
@@ -7474,7 +7770,7 @@ type TaskResourceLimitation struct {
 
 func (x *TaskResourceLimitation) Reset() {
 	*x = TaskResourceLimitation{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[48]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7486,7 +7782,7 @@ func (x *TaskResourceLimitation) String() string {
 func (*TaskResourceLimitation) ProtoMessage() {}
 
 func (x *TaskResourceLimitation) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[48]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7499,7 +7795,7 @@ func (x *TaskResourceLimitation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskResourceLimitation.ProtoReflect.Descriptor instead.
 func (*TaskResourceLimitation) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{48}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TaskResourceLimitation) GetResources() []*Resource {
@@ -7519,7 +7815,7 @@ type UUID struct {
 
 func (x *UUID) Reset() {
 	*x = UUID{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[49]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7531,7 +7827,7 @@ func (x *UUID) String() string {
 func (*UUID) ProtoMessage() {}
 
 func (x *UUID) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[49]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7544,7 +7840,7 @@ func (x *UUID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UUID.ProtoReflect.Descriptor instead.
 func (*UUID) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{49}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UUID) GetValue() []byte {
@@ -7570,7 +7866,7 @@ type Operation struct {
 
 func (x *Operation) Reset() {
 	*x = Operation{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[50]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7582,7 +7878,7 @@ func (x *Operation) String() string {
 func (*Operation) ProtoMessage() {}
 
 func (x *Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[50]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7595,7 +7891,7 @@ func (x *Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Operation.ProtoReflect.Descriptor instead.
 func (*Operation) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{50}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Operation) GetFrameworkId() *FrameworkID {
@@ -7659,7 +7955,7 @@ type OperationStatus struct {
 
 func (x *OperationStatus) Reset() {
 	*x = OperationStatus{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[51]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7671,7 +7967,7 @@ func (x *OperationStatus) String() string {
 func (*OperationStatus) ProtoMessage() {}
 
 func (x *OperationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[51]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7684,7 +7980,7 @@ func (x *OperationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationStatus.ProtoReflect.Descriptor instead.
 func (*OperationStatus) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{51}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *OperationStatus) GetOperationId() *OperationID {
@@ -7749,7 +8045,7 @@ type CheckStatusInfo struct {
 
 func (x *CheckStatusInfo) Reset() {
 	*x = CheckStatusInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[52]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7761,7 +8057,7 @@ func (x *CheckStatusInfo) String() string {
 func (*CheckStatusInfo) ProtoMessage() {}
 
 func (x *CheckStatusInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[52]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7774,7 +8070,7 @@ func (x *CheckStatusInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatusInfo.ProtoReflect.Descriptor instead.
 func (*CheckStatusInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{52}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CheckStatusInfo) GetType() CheckInfo_Type {
@@ -7830,14 +8126,16 @@ type TaskStatus struct {
 	// Since when the agent has been out of reach.
 	UnreachableTime *TimeInfo `protobuf:"bytes,14,opt,name=unreachable_time,json=unreachableTime" json:"unreachable_time,omitempty"`
 	// With a REASON_CONTAINER_LIMITATION.
-	Limitation    *TaskResourceLimitation `protobuf:"bytes,16,opt,name=limitation" json:"limitation,omitempty"`
+	Limitation *TaskResourceLimitation `protobuf:"bytes,16,opt,name=limitation" json:"limitation,omitempty"`
+	// Stoa's extension: where each of TaskInfo.probes stands that has had a result, by index.
+	ProbeResults  []*ProbeResult `protobuf:"bytes,10000,rep,name=probe_results,json=probeResults" json:"probe_results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[53]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7849,7 +8147,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[53]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7862,7 +8160,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{53}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *TaskStatus) GetTaskId() *TaskID {
@@ -7977,6 +8275,13 @@ func (x *TaskStatus) GetLimitation() *TaskResourceLimitation {
 	return nil
 }
 
+func (x *TaskStatus) GetProbeResults() []*ProbeResult {
+	if x != nil {
+		return x.ProbeResults
+	}
+	return nil
+}
+
 // What an answer to an offer says about the next ones.
 type Filters struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -7993,7 +8298,7 @@ const (
 
 func (x *Filters) Reset() {
 	*x = Filters{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[54]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8005,7 +8310,7 @@ func (x *Filters) String() string {
 func (*Filters) ProtoMessage() {}
 
 func (x *Filters) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[54]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8018,7 +8323,7 @@ func (x *Filters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Filters.ProtoReflect.Descriptor instead.
 func (*Filters) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{54}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Filters) GetRefuseSeconds() float64 {
@@ -8038,7 +8343,7 @@ type Environment struct {
 
 func (x *Environment) Reset() {
 	*x = Environment{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[55]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8050,7 +8355,7 @@ func (x *Environment) String() string {
 func (*Environment) ProtoMessage() {}
 
 func (x *Environment) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[55]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8063,7 +8368,7 @@ func (x *Environment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Environment.ProtoReflect.Descriptor instead.
 func (*Environment) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Environment) GetVariables() []*Environment_Variable {
@@ -8084,7 +8389,7 @@ type Parameter struct {
 
 func (x *Parameter) Reset() {
 	*x = Parameter{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[56]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8096,7 +8401,7 @@ func (x *Parameter) String() string {
 func (*Parameter) ProtoMessage() {}
 
 func (x *Parameter) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[56]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8109,7 +8414,7 @@ func (x *Parameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameter.ProtoReflect.Descriptor instead.
 func (*Parameter) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{56}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Parameter) GetKey() string {
@@ -8136,7 +8441,7 @@ type Parameters struct {
 
 func (x *Parameters) Reset() {
 	*x = Parameters{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[57]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8148,7 +8453,7 @@ func (x *Parameters) String() string {
 func (*Parameters) ProtoMessage() {}
 
 func (x *Parameters) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[57]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8161,7 +8466,7 @@ func (x *Parameters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parameters.ProtoReflect.Descriptor instead.
 func (*Parameters) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{57}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Parameters) GetParameter() []*Parameter {
@@ -8182,7 +8487,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[58]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8194,7 +8499,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[58]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8207,7 +8512,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{58}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Credential) GetPrincipal() string {
@@ -8234,7 +8539,7 @@ type Credentials struct {
 
 func (x *Credentials) Reset() {
 	*x = Credentials{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[59]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8246,7 +8551,7 @@ func (x *Credentials) String() string {
 func (*Credentials) ProtoMessage() {}
 
 func (x *Credentials) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[59]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8259,7 +8564,7 @@ func (x *Credentials) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credentials.ProtoReflect.Descriptor instead.
 func (*Credentials) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{59}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Credentials) GetCredentials() []*Credential {
@@ -8281,7 +8586,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[60]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8293,7 +8598,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[60]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8306,7 +8611,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{60}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Secret) GetType() Secret_Type {
@@ -8344,7 +8649,7 @@ type RateLimit struct {
 
 func (x *RateLimit) Reset() {
 	*x = RateLimit{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[61]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8356,7 +8661,7 @@ func (x *RateLimit) String() string {
 func (*RateLimit) ProtoMessage() {}
 
 func (x *RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[61]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8369,7 +8674,7 @@ func (x *RateLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
 func (*RateLimit) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{61}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RateLimit) GetQps() float64 {
@@ -8405,7 +8710,7 @@ type RateLimits struct {
 
 func (x *RateLimits) Reset() {
 	*x = RateLimits{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[62]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8417,7 +8722,7 @@ func (x *RateLimits) String() string {
 func (*RateLimits) ProtoMessage() {}
 
 func (x *RateLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[62]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8430,7 +8735,7 @@ func (x *RateLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimits.ProtoReflect.Descriptor instead.
 func (*RateLimits) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{62}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RateLimits) GetLimits() []*RateLimit {
@@ -8473,7 +8778,7 @@ const (
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[63]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8485,7 +8790,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[63]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8498,7 +8803,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{63}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Image) GetType() Image_Type {
@@ -8539,7 +8844,7 @@ type MountPropagation struct {
 
 func (x *MountPropagation) Reset() {
 	*x = MountPropagation{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[64]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8551,7 +8856,7 @@ func (x *MountPropagation) String() string {
 func (*MountPropagation) ProtoMessage() {}
 
 func (x *MountPropagation) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[64]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8564,7 +8869,7 @@ func (x *MountPropagation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountPropagation.ProtoReflect.Descriptor instead.
 func (*MountPropagation) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{64}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *MountPropagation) GetMode() MountPropagation_Mode {
@@ -8591,7 +8896,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[65]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8603,7 +8908,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[65]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8616,7 +8921,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Volume) GetMode() Volume_Mode {
@@ -8670,7 +8975,7 @@ type NetworkInfo struct {
 
 func (x *NetworkInfo) Reset() {
 	*x = NetworkInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[66]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8682,7 +8987,7 @@ func (x *NetworkInfo) String() string {
 func (*NetworkInfo) ProtoMessage() {}
 
 func (x *NetworkInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[66]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8695,7 +9000,7 @@ func (x *NetworkInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkInfo.ProtoReflect.Descriptor instead.
 func (*NetworkInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *NetworkInfo) GetIpAddresses() []*NetworkInfo_IPAddress {
@@ -8743,7 +9048,7 @@ type CapabilityInfo struct {
 
 func (x *CapabilityInfo) Reset() {
 	*x = CapabilityInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[67]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8755,7 +9060,7 @@ func (x *CapabilityInfo) String() string {
 func (*CapabilityInfo) ProtoMessage() {}
 
 func (x *CapabilityInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[67]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8768,7 +9073,7 @@ func (x *CapabilityInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapabilityInfo.ProtoReflect.Descriptor instead.
 func (*CapabilityInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CapabilityInfo) GetCapabilities() []CapabilityInfo_Capability {
@@ -8791,7 +9096,7 @@ type SeccompInfo struct {
 
 func (x *SeccompInfo) Reset() {
 	*x = SeccompInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[68]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8803,7 +9108,7 @@ func (x *SeccompInfo) String() string {
 func (*SeccompInfo) ProtoMessage() {}
 
 func (x *SeccompInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[68]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8816,7 +9121,7 @@ func (x *SeccompInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeccompInfo.ProtoReflect.Descriptor instead.
 func (*SeccompInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{68}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *SeccompInfo) GetProfileName() string {
@@ -8863,7 +9168,7 @@ const (
 
 func (x *LinuxInfo) Reset() {
 	*x = LinuxInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[69]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8875,7 +9180,7 @@ func (x *LinuxInfo) String() string {
 func (*LinuxInfo) ProtoMessage() {}
 
 func (x *LinuxInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[69]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8888,7 +9193,7 @@ func (x *LinuxInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinuxInfo.ProtoReflect.Descriptor instead.
 func (*LinuxInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{69}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{71}
 }
 
 // Deprecated: Marked as deprecated in mesos/v1/mesos.proto.
@@ -8958,7 +9263,7 @@ type RLimitInfo struct {
 
 func (x *RLimitInfo) Reset() {
 	*x = RLimitInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[70]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8970,7 +9275,7 @@ func (x *RLimitInfo) String() string {
 func (*RLimitInfo) ProtoMessage() {}
 
 func (x *RLimitInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[70]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8983,7 +9288,7 @@ func (x *RLimitInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RLimitInfo.ProtoReflect.Descriptor instead.
 func (*RLimitInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{70}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *RLimitInfo) GetRlimits() []*RLimitInfo_RLimit {
@@ -9003,7 +9308,7 @@ type TTYInfo struct {
 
 func (x *TTYInfo) Reset() {
 	*x = TTYInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[71]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9015,7 +9320,7 @@ func (x *TTYInfo) String() string {
 func (*TTYInfo) ProtoMessage() {}
 
 func (x *TTYInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[71]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9028,7 +9333,7 @@ func (x *TTYInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TTYInfo.ProtoReflect.Descriptor instead.
 func (*TTYInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{71}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *TTYInfo) GetWindowSize() *TTYInfo_WindowSize {
@@ -9057,7 +9362,7 @@ type ContainerInfo struct {
 
 func (x *ContainerInfo) Reset() {
 	*x = ContainerInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[72]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9069,7 +9374,7 @@ func (x *ContainerInfo) String() string {
 func (*ContainerInfo) ProtoMessage() {}
 
 func (x *ContainerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[72]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9082,7 +9387,7 @@ func (x *ContainerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerInfo.ProtoReflect.Descriptor instead.
 func (*ContainerInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ContainerInfo) GetType() ContainerInfo_Type {
@@ -9162,7 +9467,7 @@ type ContainerStatus struct {
 
 func (x *ContainerStatus) Reset() {
 	*x = ContainerStatus{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[73]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9174,7 +9479,7 @@ func (x *ContainerStatus) String() string {
 func (*ContainerStatus) ProtoMessage() {}
 
 func (x *ContainerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[73]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9187,7 +9492,7 @@ func (x *ContainerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerStatus.ProtoReflect.Descriptor instead.
 func (*ContainerStatus) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{73}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ContainerStatus) GetContainerId() *ContainerID {
@@ -9228,7 +9533,7 @@ type CgroupInfo struct {
 
 func (x *CgroupInfo) Reset() {
 	*x = CgroupInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[74]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9240,7 +9545,7 @@ func (x *CgroupInfo) String() string {
 func (*CgroupInfo) ProtoMessage() {}
 
 func (x *CgroupInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[74]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9253,7 +9558,7 @@ func (x *CgroupInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo.ProtoReflect.Descriptor instead.
 func (*CgroupInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *CgroupInfo) GetNetCls() *CgroupInfo_NetCls {
@@ -9273,7 +9578,7 @@ type Labels struct {
 
 func (x *Labels) Reset() {
 	*x = Labels{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[75]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9285,7 +9590,7 @@ func (x *Labels) String() string {
 func (*Labels) ProtoMessage() {}
 
 func (x *Labels) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[75]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9298,7 +9603,7 @@ func (x *Labels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Labels.ProtoReflect.Descriptor instead.
 func (*Labels) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{75}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Labels) GetLabels() []*Label {
@@ -9319,7 +9624,7 @@ type Label struct {
 
 func (x *Label) Reset() {
 	*x = Label{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[76]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9331,7 +9636,7 @@ func (x *Label) String() string {
 func (*Label) ProtoMessage() {}
 
 func (x *Label) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[76]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9344,7 +9649,7 @@ func (x *Label) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Label.ProtoReflect.Descriptor instead.
 func (*Label) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Label) GetKey() string {
@@ -9377,7 +9682,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[77]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9389,7 +9694,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[77]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9402,7 +9707,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{77}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Port) GetNumber() uint32 {
@@ -9450,7 +9755,7 @@ type Ports struct {
 
 func (x *Ports) Reset() {
 	*x = Ports{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[78]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9462,7 +9767,7 @@ func (x *Ports) String() string {
 func (*Ports) ProtoMessage() {}
 
 func (x *Ports) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[78]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9475,7 +9780,7 @@ func (x *Ports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ports.ProtoReflect.Descriptor instead.
 func (*Ports) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{78}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Ports) GetPorts() []*Port {
@@ -9502,7 +9807,7 @@ type DiscoveryInfo struct {
 
 func (x *DiscoveryInfo) Reset() {
 	*x = DiscoveryInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[79]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9514,7 +9819,7 @@ func (x *DiscoveryInfo) String() string {
 func (*DiscoveryInfo) ProtoMessage() {}
 
 func (x *DiscoveryInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[79]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9527,7 +9832,7 @@ func (x *DiscoveryInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoveryInfo.ProtoReflect.Descriptor instead.
 func (*DiscoveryInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{79}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *DiscoveryInfo) GetVisibility() DiscoveryInfo_Visibility {
@@ -9591,7 +9896,7 @@ type WeightInfo struct {
 
 func (x *WeightInfo) Reset() {
 	*x = WeightInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[80]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9603,7 +9908,7 @@ func (x *WeightInfo) String() string {
 func (*WeightInfo) ProtoMessage() {}
 
 func (x *WeightInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[80]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9616,7 +9921,7 @@ func (x *WeightInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WeightInfo.ProtoReflect.Descriptor instead.
 func (*WeightInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{80}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *WeightInfo) GetWeight() float64 {
@@ -9650,7 +9955,7 @@ type VersionInfo struct {
 
 func (x *VersionInfo) Reset() {
 	*x = VersionInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[81]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9662,7 +9967,7 @@ func (x *VersionInfo) String() string {
 func (*VersionInfo) ProtoMessage() {}
 
 func (x *VersionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[81]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9675,7 +9980,7 @@ func (x *VersionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInfo.ProtoReflect.Descriptor instead.
 func (*VersionInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{81}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *VersionInfo) GetVersion() string {
@@ -9738,7 +10043,7 @@ type Flag struct {
 
 func (x *Flag) Reset() {
 	*x = Flag{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[82]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9750,7 +10055,7 @@ func (x *Flag) String() string {
 func (*Flag) ProtoMessage() {}
 
 func (x *Flag) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[82]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9763,7 +10068,7 @@ func (x *Flag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Flag.ProtoReflect.Descriptor instead.
 func (*Flag) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{82}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Flag) GetName() string {
@@ -9794,7 +10099,7 @@ type Role struct {
 
 func (x *Role) Reset() {
 	*x = Role{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[83]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9806,7 +10111,7 @@ func (x *Role) String() string {
 func (*Role) ProtoMessage() {}
 
 func (x *Role) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[83]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9819,7 +10124,7 @@ func (x *Role) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Role.ProtoReflect.Descriptor instead.
 func (*Role) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{83}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Role) GetName() string {
@@ -9862,7 +10167,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[84]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9874,7 +10179,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[84]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9887,7 +10192,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{84}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Metric) GetName() string {
@@ -9923,7 +10228,7 @@ type FileInfo struct {
 
 func (x *FileInfo) Reset() {
 	*x = FileInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[85]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9935,7 +10240,7 @@ func (x *FileInfo) String() string {
 func (*FileInfo) ProtoMessage() {}
 
 func (x *FileInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[85]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9948,7 +10253,7 @@ func (x *FileInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileInfo.ProtoReflect.Descriptor instead.
 func (*FileInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{85}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *FileInfo) GetPath() string {
@@ -10011,7 +10316,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[86]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10023,7 +10328,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[86]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10036,7 +10341,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{86}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Device) GetPath() string {
@@ -10064,7 +10369,7 @@ type DeviceAccess struct {
 
 func (x *DeviceAccess) Reset() {
 	*x = DeviceAccess{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[87]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10076,7 +10381,7 @@ func (x *DeviceAccess) String() string {
 func (*DeviceAccess) ProtoMessage() {}
 
 func (x *DeviceAccess) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[87]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10089,7 +10394,7 @@ func (x *DeviceAccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceAccess.ProtoReflect.Descriptor instead.
 func (*DeviceAccess) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{87}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *DeviceAccess) GetDevice() *Device {
@@ -10116,7 +10421,7 @@ type DeviceWhitelist struct {
 
 func (x *DeviceWhitelist) Reset() {
 	*x = DeviceWhitelist{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[88]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10128,7 +10433,7 @@ func (x *DeviceWhitelist) String() string {
 func (*DeviceWhitelist) ProtoMessage() {}
 
 func (x *DeviceWhitelist) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[88]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10141,7 +10446,7 @@ func (x *DeviceWhitelist) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceWhitelist.ProtoReflect.Descriptor instead.
 func (*DeviceWhitelist) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{88}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *DeviceWhitelist) GetAllowedDevices() []*DeviceAccess {
@@ -10169,7 +10474,7 @@ const (
 
 func (x *DrainConfig) Reset() {
 	*x = DrainConfig{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[89]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10181,7 +10486,7 @@ func (x *DrainConfig) String() string {
 func (*DrainConfig) ProtoMessage() {}
 
 func (x *DrainConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[89]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10194,7 +10499,7 @@ func (x *DrainConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainConfig.ProtoReflect.Descriptor instead.
 func (*DrainConfig) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{89}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *DrainConfig) GetMaxGracePeriod() *DurationInfo {
@@ -10222,7 +10527,7 @@ type DrainInfo struct {
 
 func (x *DrainInfo) Reset() {
 	*x = DrainInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[90]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10234,7 +10539,7 @@ func (x *DrainInfo) String() string {
 func (*DrainInfo) ProtoMessage() {}
 
 func (x *DrainInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[90]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10247,7 +10552,7 @@ func (x *DrainInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainInfo.ProtoReflect.Descriptor instead.
 func (*DrainInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{90}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *DrainInfo) GetState() DrainState {
@@ -10274,7 +10579,7 @@ type FrameworkInfo_Capability struct {
 
 func (x *FrameworkInfo_Capability) Reset() {
 	*x = FrameworkInfo_Capability{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[91]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10286,7 +10591,7 @@ func (x *FrameworkInfo_Capability) String() string {
 func (*FrameworkInfo_Capability) ProtoMessage() {}
 
 func (x *FrameworkInfo_Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[91]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10319,7 +10624,7 @@ type CheckInfo_Command struct {
 
 func (x *CheckInfo_Command) Reset() {
 	*x = CheckInfo_Command{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[93]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10331,7 +10636,7 @@ func (x *CheckInfo_Command) String() string {
 func (*CheckInfo_Command) ProtoMessage() {}
 
 func (x *CheckInfo_Command) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[93]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10365,7 +10670,7 @@ type CheckInfo_Http struct {
 
 func (x *CheckInfo_Http) Reset() {
 	*x = CheckInfo_Http{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[94]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10377,7 +10682,7 @@ func (x *CheckInfo_Http) String() string {
 func (*CheckInfo_Http) ProtoMessage() {}
 
 func (x *CheckInfo_Http) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[94]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10417,7 +10722,7 @@ type CheckInfo_Tcp struct {
 
 func (x *CheckInfo_Tcp) Reset() {
 	*x = CheckInfo_Tcp{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[95]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10429,7 +10734,7 @@ func (x *CheckInfo_Tcp) String() string {
 func (*CheckInfo_Tcp) ProtoMessage() {}
 
 func (x *CheckInfo_Tcp) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[95]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10473,7 +10778,7 @@ const (
 
 func (x *HealthCheck_HTTPCheckInfo) Reset() {
 	*x = HealthCheck_HTTPCheckInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[96]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10485,7 +10790,7 @@ func (x *HealthCheck_HTTPCheckInfo) String() string {
 func (*HealthCheck_HTTPCheckInfo) ProtoMessage() {}
 
 func (x *HealthCheck_HTTPCheckInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[96]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10552,7 +10857,7 @@ const (
 
 func (x *HealthCheck_TCPCheckInfo) Reset() {
 	*x = HealthCheck_TCPCheckInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[97]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10564,7 +10869,7 @@ func (x *HealthCheck_TCPCheckInfo) String() string {
 func (*HealthCheck_TCPCheckInfo) ProtoMessage() {}
 
 func (x *HealthCheck_TCPCheckInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[97]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10618,7 +10923,7 @@ const (
 
 func (x *CommandInfo_URI) Reset() {
 	*x = CommandInfo_URI{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[98]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10630,7 +10935,7 @@ func (x *CommandInfo_URI) String() string {
 func (*CommandInfo_URI) ProtoMessage() {}
 
 func (x *CommandInfo_URI) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[98]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10643,7 +10948,7 @@ func (x *CommandInfo_URI) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandInfo_URI.ProtoReflect.Descriptor instead.
 func (*CommandInfo_URI) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{19, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21, 0}
 }
 
 func (x *CommandInfo_URI) GetValue() string {
@@ -10692,7 +10997,7 @@ type DomainInfo_FaultDomain struct {
 
 func (x *DomainInfo_FaultDomain) Reset() {
 	*x = DomainInfo_FaultDomain{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[99]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10704,7 +11009,7 @@ func (x *DomainInfo_FaultDomain) String() string {
 func (*DomainInfo_FaultDomain) ProtoMessage() {}
 
 func (x *DomainInfo_FaultDomain) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[99]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10717,7 +11022,7 @@ func (x *DomainInfo_FaultDomain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainInfo_FaultDomain.ProtoReflect.Descriptor instead.
 func (*DomainInfo_FaultDomain) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23, 0}
 }
 
 func (x *DomainInfo_FaultDomain) GetRegion() *DomainInfo_FaultDomain_RegionInfo {
@@ -10743,7 +11048,7 @@ type DomainInfo_FaultDomain_RegionInfo struct {
 
 func (x *DomainInfo_FaultDomain_RegionInfo) Reset() {
 	*x = DomainInfo_FaultDomain_RegionInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[100]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10755,7 +11060,7 @@ func (x *DomainInfo_FaultDomain_RegionInfo) String() string {
 func (*DomainInfo_FaultDomain_RegionInfo) ProtoMessage() {}
 
 func (x *DomainInfo_FaultDomain_RegionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[100]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10768,7 +11073,7 @@ func (x *DomainInfo_FaultDomain_RegionInfo) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use DomainInfo_FaultDomain_RegionInfo.ProtoReflect.Descriptor instead.
 func (*DomainInfo_FaultDomain_RegionInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23, 0, 0}
 }
 
 func (x *DomainInfo_FaultDomain_RegionInfo) GetName() string {
@@ -10787,7 +11092,7 @@ type DomainInfo_FaultDomain_ZoneInfo struct {
 
 func (x *DomainInfo_FaultDomain_ZoneInfo) Reset() {
 	*x = DomainInfo_FaultDomain_ZoneInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[101]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10799,7 +11104,7 @@ func (x *DomainInfo_FaultDomain_ZoneInfo) String() string {
 func (*DomainInfo_FaultDomain_ZoneInfo) ProtoMessage() {}
 
 func (x *DomainInfo_FaultDomain_ZoneInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[101]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10812,7 +11117,7 @@ func (x *DomainInfo_FaultDomain_ZoneInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DomainInfo_FaultDomain_ZoneInfo.ProtoReflect.Descriptor instead.
 func (*DomainInfo_FaultDomain_ZoneInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{21, 0, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23, 0, 1}
 }
 
 func (x *DomainInfo_FaultDomain_ZoneInfo) GetName() string {
@@ -10832,7 +11137,7 @@ type MasterInfo_Capability struct {
 
 func (x *MasterInfo_Capability) Reset() {
 	*x = MasterInfo_Capability{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[102]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10844,7 +11149,7 @@ func (x *MasterInfo_Capability) String() string {
 func (*MasterInfo_Capability) ProtoMessage() {}
 
 func (x *MasterInfo_Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[102]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10857,7 +11162,7 @@ func (x *MasterInfo_Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterInfo_Capability.ProtoReflect.Descriptor instead.
 func (*MasterInfo_Capability) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{22, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{24, 0}
 }
 
 func (x *MasterInfo_Capability) GetType() MasterInfo_Capability_Type {
@@ -10877,7 +11182,7 @@ type AgentInfo_Capability struct {
 
 func (x *AgentInfo_Capability) Reset() {
 	*x = AgentInfo_Capability{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[103]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10889,7 +11194,7 @@ func (x *AgentInfo_Capability) String() string {
 func (*AgentInfo_Capability) ProtoMessage() {}
 
 func (x *AgentInfo_Capability) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[103]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10902,7 +11207,7 @@ func (x *AgentInfo_Capability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentInfo_Capability.ProtoReflect.Descriptor instead.
 func (*AgentInfo_Capability) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{23, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{25, 0}
 }
 
 func (x *AgentInfo_Capability) GetType() AgentInfo_Capability_Type {
@@ -10924,7 +11229,7 @@ type ResourceProviderInfo_Storage struct {
 
 func (x *ResourceProviderInfo_Storage) Reset() {
 	*x = ResourceProviderInfo_Storage{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[104]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10936,7 +11241,7 @@ func (x *ResourceProviderInfo_Storage) String() string {
 func (*ResourceProviderInfo_Storage) ProtoMessage() {}
 
 func (x *ResourceProviderInfo_Storage) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[104]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10949,7 +11254,7 @@ func (x *ResourceProviderInfo_Storage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceProviderInfo_Storage.ProtoReflect.Descriptor instead.
 func (*ResourceProviderInfo_Storage) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{27, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{29, 0}
 }
 
 func (x *ResourceProviderInfo_Storage) GetPlugin() *CSIPluginInfo {
@@ -10976,7 +11281,7 @@ type Value_Scalar struct {
 
 func (x *Value_Scalar) Reset() {
 	*x = Value_Scalar{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[105]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10988,7 +11293,7 @@ func (x *Value_Scalar) String() string {
 func (*Value_Scalar) ProtoMessage() {}
 
 func (x *Value_Scalar) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[105]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11001,7 +11306,7 @@ func (x *Value_Scalar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value_Scalar.ProtoReflect.Descriptor instead.
 func (*Value_Scalar) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 0}
 }
 
 func (x *Value_Scalar) GetValue() float64 {
@@ -11022,7 +11327,7 @@ type Value_Range struct {
 
 func (x *Value_Range) Reset() {
 	*x = Value_Range{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[106]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11034,7 +11339,7 @@ func (x *Value_Range) String() string {
 func (*Value_Range) ProtoMessage() {}
 
 func (x *Value_Range) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[106]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11047,7 +11352,7 @@ func (x *Value_Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value_Range.ProtoReflect.Descriptor instead.
 func (*Value_Range) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 1}
 }
 
 func (x *Value_Range) GetBegin() uint64 {
@@ -11073,7 +11378,7 @@ type Value_Ranges struct {
 
 func (x *Value_Ranges) Reset() {
 	*x = Value_Ranges{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[107]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11085,7 +11390,7 @@ func (x *Value_Ranges) String() string {
 func (*Value_Ranges) ProtoMessage() {}
 
 func (x *Value_Ranges) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[107]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11098,7 +11403,7 @@ func (x *Value_Ranges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value_Ranges.ProtoReflect.Descriptor instead.
 func (*Value_Ranges) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2}
 }
 
 func (x *Value_Ranges) GetRange() []*Value_Range {
@@ -11118,7 +11423,7 @@ type Value_Set struct {
 
 func (x *Value_Set) Reset() {
 	*x = Value_Set{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[108]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11130,7 +11435,7 @@ func (x *Value_Set) String() string {
 func (*Value_Set) ProtoMessage() {}
 
 func (x *Value_Set) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[108]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11143,7 +11448,7 @@ func (x *Value_Set) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value_Set.ProtoReflect.Descriptor instead.
 func (*Value_Set) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 3}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 3}
 }
 
 func (x *Value_Set) GetItem() []string {
@@ -11163,7 +11468,7 @@ type Value_Text struct {
 
 func (x *Value_Text) Reset() {
 	*x = Value_Text{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[109]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11175,7 +11480,7 @@ func (x *Value_Text) String() string {
 func (*Value_Text) ProtoMessage() {}
 
 func (x *Value_Text) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[109]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11188,7 +11493,7 @@ func (x *Value_Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value_Text.ProtoReflect.Descriptor instead.
 func (*Value_Text) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{28, 4}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 4}
 }
 
 func (x *Value_Text) GetValue() string {
@@ -11208,7 +11513,7 @@ type Resource_AllocationInfo struct {
 
 func (x *Resource_AllocationInfo) Reset() {
 	*x = Resource_AllocationInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[110]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11220,7 +11525,7 @@ func (x *Resource_AllocationInfo) String() string {
 func (*Resource_AllocationInfo) ProtoMessage() {}
 
 func (x *Resource_AllocationInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[110]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11233,7 +11538,7 @@ func (x *Resource_AllocationInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_AllocationInfo.ProtoReflect.Descriptor instead.
 func (*Resource_AllocationInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 0}
 }
 
 func (x *Resource_AllocationInfo) GetRole() string {
@@ -11257,7 +11562,7 @@ type Resource_ReservationInfo struct {
 
 func (x *Resource_ReservationInfo) Reset() {
 	*x = Resource_ReservationInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[111]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11269,7 +11574,7 @@ func (x *Resource_ReservationInfo) String() string {
 func (*Resource_ReservationInfo) ProtoMessage() {}
 
 func (x *Resource_ReservationInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[111]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11282,7 +11587,7 @@ func (x *Resource_ReservationInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_ReservationInfo.ProtoReflect.Descriptor instead.
 func (*Resource_ReservationInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 1}
 }
 
 func (x *Resource_ReservationInfo) GetType() Resource_ReservationInfo_Type {
@@ -11326,7 +11631,7 @@ type Resource_DiskInfo struct {
 
 func (x *Resource_DiskInfo) Reset() {
 	*x = Resource_DiskInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[112]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11338,7 +11643,7 @@ func (x *Resource_DiskInfo) String() string {
 func (*Resource_DiskInfo) ProtoMessage() {}
 
 func (x *Resource_DiskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[112]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11351,7 +11656,7 @@ func (x *Resource_DiskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_DiskInfo.ProtoReflect.Descriptor instead.
 func (*Resource_DiskInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2}
 }
 
 func (x *Resource_DiskInfo) GetPersistence() *Resource_DiskInfo_Persistence {
@@ -11384,7 +11689,7 @@ type Resource_RevocableInfo struct {
 
 func (x *Resource_RevocableInfo) Reset() {
 	*x = Resource_RevocableInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[113]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11396,7 +11701,7 @@ func (x *Resource_RevocableInfo) String() string {
 func (*Resource_RevocableInfo) ProtoMessage() {}
 
 func (x *Resource_RevocableInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[113]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11409,7 +11714,7 @@ func (x *Resource_RevocableInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_RevocableInfo.ProtoReflect.Descriptor instead.
 func (*Resource_RevocableInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 3}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 3}
 }
 
 // Set means that several tasks can use the resource at once.
@@ -11421,7 +11726,7 @@ type Resource_SharedInfo struct {
 
 func (x *Resource_SharedInfo) Reset() {
 	*x = Resource_SharedInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[114]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11433,7 +11738,7 @@ func (x *Resource_SharedInfo) String() string {
 func (*Resource_SharedInfo) ProtoMessage() {}
 
 func (x *Resource_SharedInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[114]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11446,7 +11751,7 @@ func (x *Resource_SharedInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_SharedInfo.ProtoReflect.Descriptor instead.
 func (*Resource_SharedInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 4}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 4}
 }
 
 // A persistent volume, which outlives the tasks that use it.
@@ -11461,7 +11766,7 @@ type Resource_DiskInfo_Persistence struct {
 
 func (x *Resource_DiskInfo_Persistence) Reset() {
 	*x = Resource_DiskInfo_Persistence{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[115]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11473,7 +11778,7 @@ func (x *Resource_DiskInfo_Persistence) String() string {
 func (*Resource_DiskInfo_Persistence) ProtoMessage() {}
 
 func (x *Resource_DiskInfo_Persistence) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[115]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11486,7 +11791,7 @@ func (x *Resource_DiskInfo_Persistence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_DiskInfo_Persistence.ProtoReflect.Descriptor instead.
 func (*Resource_DiskInfo_Persistence) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2, 0}
 }
 
 func (x *Resource_DiskInfo_Persistence) GetId() string {
@@ -11521,7 +11826,7 @@ type Resource_DiskInfo_Source struct {
 
 func (x *Resource_DiskInfo_Source) Reset() {
 	*x = Resource_DiskInfo_Source{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[116]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11533,7 +11838,7 @@ func (x *Resource_DiskInfo_Source) String() string {
 func (*Resource_DiskInfo_Source) ProtoMessage() {}
 
 func (x *Resource_DiskInfo_Source) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[116]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11546,7 +11851,7 @@ func (x *Resource_DiskInfo_Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_DiskInfo_Source.ProtoReflect.Descriptor instead.
 func (*Resource_DiskInfo_Source) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2, 1}
 }
 
 func (x *Resource_DiskInfo_Source) GetType() Resource_DiskInfo_Source_Type {
@@ -11608,7 +11913,7 @@ type Resource_DiskInfo_Source_Path struct {
 
 func (x *Resource_DiskInfo_Source_Path) Reset() {
 	*x = Resource_DiskInfo_Source_Path{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[117]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11620,7 +11925,7 @@ func (x *Resource_DiskInfo_Source_Path) String() string {
 func (*Resource_DiskInfo_Source_Path) ProtoMessage() {}
 
 func (x *Resource_DiskInfo_Source_Path) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[117]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11633,7 +11938,7 @@ func (x *Resource_DiskInfo_Source_Path) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_DiskInfo_Source_Path.ProtoReflect.Descriptor instead.
 func (*Resource_DiskInfo_Source_Path) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2, 1, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2, 1, 0}
 }
 
 func (x *Resource_DiskInfo_Source_Path) GetRoot() string {
@@ -11653,7 +11958,7 @@ type Resource_DiskInfo_Source_Mount struct {
 
 func (x *Resource_DiskInfo_Source_Mount) Reset() {
 	*x = Resource_DiskInfo_Source_Mount{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[118]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11665,7 +11970,7 @@ func (x *Resource_DiskInfo_Source_Mount) String() string {
 func (*Resource_DiskInfo_Source_Mount) ProtoMessage() {}
 
 func (x *Resource_DiskInfo_Source_Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[118]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11678,7 +11983,7 @@ func (x *Resource_DiskInfo_Source_Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource_DiskInfo_Source_Mount.ProtoReflect.Descriptor instead.
 func (*Resource_DiskInfo_Source_Mount) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{30, 2, 1, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{32, 2, 1, 1}
 }
 
 func (x *Resource_DiskInfo_Source_Mount) GetRoot() string {
@@ -11706,7 +12011,7 @@ type ResourceStatistics_RatePercentiles struct {
 
 func (x *ResourceStatistics_RatePercentiles) Reset() {
 	*x = ResourceStatistics_RatePercentiles{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[119]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11718,7 +12023,7 @@ func (x *ResourceStatistics_RatePercentiles) String() string {
 func (*ResourceStatistics_RatePercentiles) ProtoMessage() {}
 
 func (x *ResourceStatistics_RatePercentiles) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[119]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11731,7 +12036,7 @@ func (x *ResourceStatistics_RatePercentiles) ProtoReflect() protoreflect.Message
 
 // Deprecated: Use ResourceStatistics_RatePercentiles.ProtoReflect.Descriptor instead.
 func (*ResourceStatistics_RatePercentiles) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{38, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{40, 0}
 }
 
 func (x *ResourceStatistics_RatePercentiles) GetMin() uint64 {
@@ -11816,7 +12121,7 @@ type ResourceStatistics_RateStatistics struct {
 
 func (x *ResourceStatistics_RateStatistics) Reset() {
 	*x = ResourceStatistics_RateStatistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[120]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11828,7 +12133,7 @@ func (x *ResourceStatistics_RateStatistics) String() string {
 func (*ResourceStatistics_RateStatistics) ProtoMessage() {}
 
 func (x *ResourceStatistics_RateStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[120]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11841,7 +12146,7 @@ func (x *ResourceStatistics_RateStatistics) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use ResourceStatistics_RateStatistics.ProtoReflect.Descriptor instead.
 func (*ResourceStatistics_RateStatistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{38, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{40, 1}
 }
 
 func (x *ResourceStatistics_RateStatistics) GetRxRate() *ResourceStatistics_RatePercentiles {
@@ -11929,7 +12234,7 @@ type ResourceUsage_Executor struct {
 
 func (x *ResourceUsage_Executor) Reset() {
 	*x = ResourceUsage_Executor{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[121]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11941,7 +12246,7 @@ func (x *ResourceUsage_Executor) String() string {
 func (*ResourceUsage_Executor) ProtoMessage() {}
 
 func (x *ResourceUsage_Executor) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[121]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11954,7 +12259,7 @@ func (x *ResourceUsage_Executor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceUsage_Executor.ProtoReflect.Descriptor instead.
 func (*ResourceUsage_Executor) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{39, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41, 0}
 }
 
 func (x *ResourceUsage_Executor) GetExecutorInfo() *ExecutorInfo {
@@ -12005,7 +12310,7 @@ type ResourceUsage_Executor_Task struct {
 
 func (x *ResourceUsage_Executor_Task) Reset() {
 	*x = ResourceUsage_Executor_Task{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[122]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12017,7 +12322,7 @@ func (x *ResourceUsage_Executor_Task) String() string {
 func (*ResourceUsage_Executor_Task) ProtoMessage() {}
 
 func (x *ResourceUsage_Executor_Task) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[122]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12030,7 +12335,7 @@ func (x *ResourceUsage_Executor_Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceUsage_Executor_Task.ProtoReflect.Descriptor instead.
 func (*ResourceUsage_Executor_Task) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{39, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41, 0, 0}
 }
 
 func (x *ResourceUsage_Executor_Task) GetName() string {
@@ -12071,7 +12376,7 @@ type OfferFilters_ResourceQuantities struct {
 
 func (x *OfferFilters_ResourceQuantities) Reset() {
 	*x = OfferFilters_ResourceQuantities{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[123]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12083,7 +12388,7 @@ func (x *OfferFilters_ResourceQuantities) String() string {
 func (*OfferFilters_ResourceQuantities) ProtoMessage() {}
 
 func (x *OfferFilters_ResourceQuantities) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[123]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12096,7 +12401,7 @@ func (x *OfferFilters_ResourceQuantities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferFilters_ResourceQuantities.ProtoReflect.Descriptor instead.
 func (*OfferFilters_ResourceQuantities) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0}
 }
 
 func (x *OfferFilters_ResourceQuantities) GetQuantities() map[string]*Value_Scalar {
@@ -12116,7 +12421,7 @@ type OfferFilters_MinAllocatableResources struct {
 
 func (x *OfferFilters_MinAllocatableResources) Reset() {
 	*x = OfferFilters_MinAllocatableResources{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[124]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12128,7 +12433,7 @@ func (x *OfferFilters_MinAllocatableResources) String() string {
 func (*OfferFilters_MinAllocatableResources) ProtoMessage() {}
 
 func (x *OfferFilters_MinAllocatableResources) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[124]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12141,7 +12446,7 @@ func (x *OfferFilters_MinAllocatableResources) ProtoReflect() protoreflect.Messa
 
 // Deprecated: Use OfferFilters_MinAllocatableResources.ProtoReflect.Descriptor instead.
 func (*OfferFilters_MinAllocatableResources) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{41, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 1}
 }
 
 func (x *OfferFilters_MinAllocatableResources) GetQuantities() []*OfferFilters_ResourceQuantities {
@@ -12173,7 +12478,7 @@ type Offer_Operation struct {
 
 func (x *Offer_Operation) Reset() {
 	*x = Offer_Operation{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[126]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12185,7 +12490,7 @@ func (x *Offer_Operation) String() string {
 func (*Offer_Operation) ProtoMessage() {}
 
 func (x *Offer_Operation) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[126]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12198,7 +12503,7 @@ func (x *Offer_Operation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation.ProtoReflect.Descriptor instead.
 func (*Offer_Operation) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0}
 }
 
 func (x *Offer_Operation) GetType() Offer_Operation_Type {
@@ -12295,7 +12600,7 @@ type Offer_Operation_Launch struct {
 
 func (x *Offer_Operation_Launch) Reset() {
 	*x = Offer_Operation_Launch{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[127]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12307,7 +12612,7 @@ func (x *Offer_Operation_Launch) String() string {
 func (*Offer_Operation_Launch) ProtoMessage() {}
 
 func (x *Offer_Operation_Launch) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[127]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12320,7 +12625,7 @@ func (x *Offer_Operation_Launch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_Launch.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_Launch) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 0}
 }
 
 func (x *Offer_Operation_Launch) GetTaskInfos() []*TaskInfo {
@@ -12341,7 +12646,7 @@ type Offer_Operation_LaunchGroup struct {
 
 func (x *Offer_Operation_LaunchGroup) Reset() {
 	*x = Offer_Operation_LaunchGroup{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[128]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12353,7 +12658,7 @@ func (x *Offer_Operation_LaunchGroup) String() string {
 func (*Offer_Operation_LaunchGroup) ProtoMessage() {}
 
 func (x *Offer_Operation_LaunchGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[128]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12366,7 +12671,7 @@ func (x *Offer_Operation_LaunchGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_LaunchGroup.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_LaunchGroup) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 1}
 }
 
 func (x *Offer_Operation_LaunchGroup) GetExecutor() *ExecutorInfo {
@@ -12396,7 +12701,7 @@ type Offer_Operation_Reserve struct {
 
 func (x *Offer_Operation_Reserve) Reset() {
 	*x = Offer_Operation_Reserve{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[129]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12408,7 +12713,7 @@ func (x *Offer_Operation_Reserve) String() string {
 func (*Offer_Operation_Reserve) ProtoMessage() {}
 
 func (x *Offer_Operation_Reserve) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[129]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12421,7 +12726,7 @@ func (x *Offer_Operation_Reserve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_Reserve.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_Reserve) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 2}
 }
 
 func (x *Offer_Operation_Reserve) GetSource() []*Resource {
@@ -12449,7 +12754,7 @@ type Offer_Operation_Unreserve struct {
 
 func (x *Offer_Operation_Unreserve) Reset() {
 	*x = Offer_Operation_Unreserve{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[130]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12461,7 +12766,7 @@ func (x *Offer_Operation_Unreserve) String() string {
 func (*Offer_Operation_Unreserve) ProtoMessage() {}
 
 func (x *Offer_Operation_Unreserve) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[130]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12474,7 +12779,7 @@ func (x *Offer_Operation_Unreserve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_Unreserve.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_Unreserve) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 3}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 3}
 }
 
 func (x *Offer_Operation_Unreserve) GetResources() []*Resource {
@@ -12494,7 +12799,7 @@ type Offer_Operation_Create struct {
 
 func (x *Offer_Operation_Create) Reset() {
 	*x = Offer_Operation_Create{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[131]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12506,7 +12811,7 @@ func (x *Offer_Operation_Create) String() string {
 func (*Offer_Operation_Create) ProtoMessage() {}
 
 func (x *Offer_Operation_Create) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[131]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12519,7 +12824,7 @@ func (x *Offer_Operation_Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_Create.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_Create) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 4}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 4}
 }
 
 func (x *Offer_Operation_Create) GetVolumes() []*Resource {
@@ -12539,7 +12844,7 @@ type Offer_Operation_Destroy struct {
 
 func (x *Offer_Operation_Destroy) Reset() {
 	*x = Offer_Operation_Destroy{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[132]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12551,7 +12856,7 @@ func (x *Offer_Operation_Destroy) String() string {
 func (*Offer_Operation_Destroy) ProtoMessage() {}
 
 func (x *Offer_Operation_Destroy) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[132]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12564,7 +12869,7 @@ func (x *Offer_Operation_Destroy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_Destroy.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_Destroy) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 5}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 5}
 }
 
 func (x *Offer_Operation_Destroy) GetVolumes() []*Resource {
@@ -12585,7 +12890,7 @@ type Offer_Operation_GrowVolume struct {
 
 func (x *Offer_Operation_GrowVolume) Reset() {
 	*x = Offer_Operation_GrowVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[133]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12597,7 +12902,7 @@ func (x *Offer_Operation_GrowVolume) String() string {
 func (*Offer_Operation_GrowVolume) ProtoMessage() {}
 
 func (x *Offer_Operation_GrowVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[133]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12610,7 +12915,7 @@ func (x *Offer_Operation_GrowVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_GrowVolume.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_GrowVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 6}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 6}
 }
 
 func (x *Offer_Operation_GrowVolume) GetVolume() *Resource {
@@ -12638,7 +12943,7 @@ type Offer_Operation_ShrinkVolume struct {
 
 func (x *Offer_Operation_ShrinkVolume) Reset() {
 	*x = Offer_Operation_ShrinkVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[134]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12650,7 +12955,7 @@ func (x *Offer_Operation_ShrinkVolume) String() string {
 func (*Offer_Operation_ShrinkVolume) ProtoMessage() {}
 
 func (x *Offer_Operation_ShrinkVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[134]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12663,7 +12968,7 @@ func (x *Offer_Operation_ShrinkVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_ShrinkVolume.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_ShrinkVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 7}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 7}
 }
 
 func (x *Offer_Operation_ShrinkVolume) GetVolume() *Resource {
@@ -12693,7 +12998,7 @@ type Offer_Operation_CreateDisk struct {
 
 func (x *Offer_Operation_CreateDisk) Reset() {
 	*x = Offer_Operation_CreateDisk{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[135]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12705,7 +13010,7 @@ func (x *Offer_Operation_CreateDisk) String() string {
 func (*Offer_Operation_CreateDisk) ProtoMessage() {}
 
 func (x *Offer_Operation_CreateDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[135]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12718,7 +13023,7 @@ func (x *Offer_Operation_CreateDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_CreateDisk.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_CreateDisk) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 8}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 8}
 }
 
 func (x *Offer_Operation_CreateDisk) GetSource() *Resource {
@@ -12752,7 +13057,7 @@ type Offer_Operation_DestroyDisk struct {
 
 func (x *Offer_Operation_DestroyDisk) Reset() {
 	*x = Offer_Operation_DestroyDisk{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[136]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12764,7 +13069,7 @@ func (x *Offer_Operation_DestroyDisk) String() string {
 func (*Offer_Operation_DestroyDisk) ProtoMessage() {}
 
 func (x *Offer_Operation_DestroyDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[136]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12777,7 +13082,7 @@ func (x *Offer_Operation_DestroyDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer_Operation_DestroyDisk.ProtoReflect.Descriptor instead.
 func (*Offer_Operation_DestroyDisk) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{43, 0, 9}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{45, 0, 9}
 }
 
 func (x *Offer_Operation_DestroyDisk) GetSource() *Resource {
@@ -12796,7 +13101,7 @@ type CheckStatusInfo_Command struct {
 
 func (x *CheckStatusInfo_Command) Reset() {
 	*x = CheckStatusInfo_Command{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[139]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12808,7 +13113,7 @@ func (x *CheckStatusInfo_Command) String() string {
 func (*CheckStatusInfo_Command) ProtoMessage() {}
 
 func (x *CheckStatusInfo_Command) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[139]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12821,7 +13126,7 @@ func (x *CheckStatusInfo_Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatusInfo_Command.ProtoReflect.Descriptor instead.
 func (*CheckStatusInfo_Command) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{52, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{54, 0}
 }
 
 func (x *CheckStatusInfo_Command) GetExitCode() int32 {
@@ -12840,7 +13145,7 @@ type CheckStatusInfo_Http struct {
 
 func (x *CheckStatusInfo_Http) Reset() {
 	*x = CheckStatusInfo_Http{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[140]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12852,7 +13157,7 @@ func (x *CheckStatusInfo_Http) String() string {
 func (*CheckStatusInfo_Http) ProtoMessage() {}
 
 func (x *CheckStatusInfo_Http) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[140]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12865,7 +13170,7 @@ func (x *CheckStatusInfo_Http) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatusInfo_Http.ProtoReflect.Descriptor instead.
 func (*CheckStatusInfo_Http) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{52, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{54, 1}
 }
 
 func (x *CheckStatusInfo_Http) GetStatusCode() uint32 {
@@ -12884,7 +13189,7 @@ type CheckStatusInfo_Tcp struct {
 
 func (x *CheckStatusInfo_Tcp) Reset() {
 	*x = CheckStatusInfo_Tcp{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[141]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12896,7 +13201,7 @@ func (x *CheckStatusInfo_Tcp) String() string {
 func (*CheckStatusInfo_Tcp) ProtoMessage() {}
 
 func (x *CheckStatusInfo_Tcp) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[141]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12909,7 +13214,7 @@ func (x *CheckStatusInfo_Tcp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStatusInfo_Tcp.ProtoReflect.Descriptor instead.
 func (*CheckStatusInfo_Tcp) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{52, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{54, 2}
 }
 
 func (x *CheckStatusInfo_Tcp) GetSucceeded() bool {
@@ -12937,7 +13242,7 @@ const (
 
 func (x *Environment_Variable) Reset() {
 	*x = Environment_Variable{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[142]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12949,7 +13254,7 @@ func (x *Environment_Variable) String() string {
 func (*Environment_Variable) ProtoMessage() {}
 
 func (x *Environment_Variable) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[142]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12962,7 +13267,7 @@ func (x *Environment_Variable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Environment_Variable.ProtoReflect.Descriptor instead.
 func (*Environment_Variable) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{55, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{57, 0}
 }
 
 func (x *Environment_Variable) GetName() string {
@@ -13004,7 +13309,7 @@ type Secret_Reference struct {
 
 func (x *Secret_Reference) Reset() {
 	*x = Secret_Reference{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[143]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13016,7 +13321,7 @@ func (x *Secret_Reference) String() string {
 func (*Secret_Reference) ProtoMessage() {}
 
 func (x *Secret_Reference) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[143]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13029,7 +13334,7 @@ func (x *Secret_Reference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret_Reference.ProtoReflect.Descriptor instead.
 func (*Secret_Reference) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{60, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{62, 0}
 }
 
 func (x *Secret_Reference) GetName() string {
@@ -13056,7 +13361,7 @@ type Secret_Value struct {
 
 func (x *Secret_Value) Reset() {
 	*x = Secret_Value{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[144]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13068,7 +13373,7 @@ func (x *Secret_Value) String() string {
 func (*Secret_Value) ProtoMessage() {}
 
 func (x *Secret_Value) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[144]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13081,7 +13386,7 @@ func (x *Secret_Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret_Value.ProtoReflect.Descriptor instead.
 func (*Secret_Value) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{60, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{62, 1}
 }
 
 func (x *Secret_Value) GetData() []byte {
@@ -13103,7 +13408,7 @@ type Image_Appc struct {
 
 func (x *Image_Appc) Reset() {
 	*x = Image_Appc{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[145]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13115,7 +13420,7 @@ func (x *Image_Appc) String() string {
 func (*Image_Appc) ProtoMessage() {}
 
 func (x *Image_Appc) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[145]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13128,7 +13433,7 @@ func (x *Image_Appc) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image_Appc.ProtoReflect.Descriptor instead.
 func (*Image_Appc) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{63, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0}
 }
 
 func (x *Image_Appc) GetName() string {
@@ -13167,7 +13472,7 @@ type Image_Docker struct {
 
 func (x *Image_Docker) Reset() {
 	*x = Image_Docker{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[146]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13179,7 +13484,7 @@ func (x *Image_Docker) String() string {
 func (*Image_Docker) ProtoMessage() {}
 
 func (x *Image_Docker) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[146]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13192,7 +13497,7 @@ func (x *Image_Docker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image_Docker.ProtoReflect.Descriptor instead.
 func (*Image_Docker) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{63, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 1}
 }
 
 func (x *Image_Docker) GetName() string {
@@ -13232,7 +13537,7 @@ type Volume_Source struct {
 
 func (x *Volume_Source) Reset() {
 	*x = Volume_Source{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[147]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13244,7 +13549,7 @@ func (x *Volume_Source) String() string {
 func (*Volume_Source) ProtoMessage() {}
 
 func (x *Volume_Source) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[147]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13257,7 +13562,7 @@ func (x *Volume_Source) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume_Source.ProtoReflect.Descriptor instead.
 func (*Volume_Source) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0}
 }
 
 func (x *Volume_Source) GetType() Volume_Source_Type {
@@ -13314,7 +13619,7 @@ type Volume_Source_DockerVolume struct {
 
 func (x *Volume_Source_DockerVolume) Reset() {
 	*x = Volume_Source_DockerVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[148]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13326,7 +13631,7 @@ func (x *Volume_Source_DockerVolume) String() string {
 func (*Volume_Source_DockerVolume) ProtoMessage() {}
 
 func (x *Volume_Source_DockerVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[148]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13339,7 +13644,7 @@ func (x *Volume_Source_DockerVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume_Source_DockerVolume.ProtoReflect.Descriptor instead.
 func (*Volume_Source_DockerVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 0}
 }
 
 func (x *Volume_Source_DockerVolume) GetDriver() string {
@@ -13374,7 +13679,7 @@ type Volume_Source_HostPath struct {
 
 func (x *Volume_Source_HostPath) Reset() {
 	*x = Volume_Source_HostPath{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[149]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13386,7 +13691,7 @@ func (x *Volume_Source_HostPath) String() string {
 func (*Volume_Source_HostPath) ProtoMessage() {}
 
 func (x *Volume_Source_HostPath) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[149]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13399,7 +13704,7 @@ func (x *Volume_Source_HostPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume_Source_HostPath.ProtoReflect.Descriptor instead.
 func (*Volume_Source_HostPath) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 1}
 }
 
 func (x *Volume_Source_HostPath) GetPath() string {
@@ -13427,7 +13732,7 @@ type Volume_Source_SandboxPath struct {
 
 func (x *Volume_Source_SandboxPath) Reset() {
 	*x = Volume_Source_SandboxPath{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[150]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13439,7 +13744,7 @@ func (x *Volume_Source_SandboxPath) String() string {
 func (*Volume_Source_SandboxPath) ProtoMessage() {}
 
 func (x *Volume_Source_SandboxPath) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[150]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13452,7 +13757,7 @@ func (x *Volume_Source_SandboxPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume_Source_SandboxPath.ProtoReflect.Descriptor instead.
 func (*Volume_Source_SandboxPath) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 2}
 }
 
 func (x *Volume_Source_SandboxPath) GetType() Volume_Source_SandboxPath_Type {
@@ -13480,7 +13785,7 @@ type Volume_Source_CSIVolume struct {
 
 func (x *Volume_Source_CSIVolume) Reset() {
 	*x = Volume_Source_CSIVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[151]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13492,7 +13797,7 @@ func (x *Volume_Source_CSIVolume) String() string {
 func (*Volume_Source_CSIVolume) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[151]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13505,7 +13810,7 @@ func (x *Volume_Source_CSIVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume_Source_CSIVolume.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3}
 }
 
 func (x *Volume_Source_CSIVolume) GetPluginName() string {
@@ -13537,7 +13842,7 @@ type Volume_Source_CSIVolume_VolumeCapability struct {
 
 func (x *Volume_Source_CSIVolume_VolumeCapability) Reset() {
 	*x = Volume_Source_CSIVolume_VolumeCapability{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[152]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13549,7 +13854,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability) String() string {
 func (*Volume_Source_CSIVolume_VolumeCapability) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume_VolumeCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[152]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13562,7 +13867,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability) ProtoReflect() protoreflect.M
 
 // Deprecated: Use Volume_Source_CSIVolume_VolumeCapability.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume_VolumeCapability) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 0}
 }
 
 func (x *Volume_Source_CSIVolume_VolumeCapability) GetAccessType() isVolume_Source_CSIVolume_VolumeCapability_AccessType {
@@ -13629,7 +13934,7 @@ type Volume_Source_CSIVolume_StaticProvisioning struct {
 
 func (x *Volume_Source_CSIVolume_StaticProvisioning) Reset() {
 	*x = Volume_Source_CSIVolume_StaticProvisioning{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[153]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13641,7 +13946,7 @@ func (x *Volume_Source_CSIVolume_StaticProvisioning) String() string {
 func (*Volume_Source_CSIVolume_StaticProvisioning) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume_StaticProvisioning) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[153]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13654,7 +13959,7 @@ func (x *Volume_Source_CSIVolume_StaticProvisioning) ProtoReflect() protoreflect
 
 // Deprecated: Use Volume_Source_CSIVolume_StaticProvisioning.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume_StaticProvisioning) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 1}
 }
 
 func (x *Volume_Source_CSIVolume_StaticProvisioning) GetVolumeId() string {
@@ -13701,7 +14006,7 @@ type Volume_Source_CSIVolume_VolumeCapability_BlockVolume struct {
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_BlockVolume) Reset() {
 	*x = Volume_Source_CSIVolume_VolumeCapability_BlockVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[154]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13713,7 +14018,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_BlockVolume) String() string {
 func (*Volume_Source_CSIVolume_VolumeCapability_BlockVolume) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_BlockVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[154]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13726,7 +14031,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_BlockVolume) ProtoReflect() pr
 
 // Deprecated: Use Volume_Source_CSIVolume_VolumeCapability_BlockVolume.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume_VolumeCapability_BlockVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 0, 0}
 }
 
 // As a file system.
@@ -13740,7 +14045,7 @@ type Volume_Source_CSIVolume_VolumeCapability_MountVolume struct {
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_MountVolume) Reset() {
 	*x = Volume_Source_CSIVolume_VolumeCapability_MountVolume{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[155]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13752,7 +14057,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_MountVolume) String() string {
 func (*Volume_Source_CSIVolume_VolumeCapability_MountVolume) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_MountVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[155]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13765,7 +14070,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_MountVolume) ProtoReflect() pr
 
 // Deprecated: Use Volume_Source_CSIVolume_VolumeCapability_MountVolume.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume_VolumeCapability_MountVolume) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 0, 1}
 }
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_MountVolume) GetFsType() string {
@@ -13792,7 +14097,7 @@ type Volume_Source_CSIVolume_VolumeCapability_AccessMode struct {
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode) Reset() {
 	*x = Volume_Source_CSIVolume_VolumeCapability_AccessMode{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[156]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13804,7 +14109,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode) String() string {
 func (*Volume_Source_CSIVolume_VolumeCapability_AccessMode) ProtoMessage() {}
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[156]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13817,7 +14122,7 @@ func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode) ProtoReflect() pro
 
 // Deprecated: Use Volume_Source_CSIVolume_VolumeCapability_AccessMode.ProtoReflect.Descriptor instead.
 func (*Volume_Source_CSIVolume_VolumeCapability_AccessMode) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{65, 0, 3, 0, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{67, 0, 3, 0, 2}
 }
 
 func (x *Volume_Source_CSIVolume_VolumeCapability_AccessMode) GetMode() Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode {
@@ -13843,7 +14148,7 @@ const (
 
 func (x *NetworkInfo_IPAddress) Reset() {
 	*x = NetworkInfo_IPAddress{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[160]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13855,7 +14160,7 @@ func (x *NetworkInfo_IPAddress) String() string {
 func (*NetworkInfo_IPAddress) ProtoMessage() {}
 
 func (x *NetworkInfo_IPAddress) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[160]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13868,7 +14173,7 @@ func (x *NetworkInfo_IPAddress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkInfo_IPAddress.ProtoReflect.Descriptor instead.
 func (*NetworkInfo_IPAddress) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{68, 0}
 }
 
 func (x *NetworkInfo_IPAddress) GetProtocol() NetworkInfo_Protocol {
@@ -13898,7 +14203,7 @@ type NetworkInfo_PortMapping struct {
 
 func (x *NetworkInfo_PortMapping) Reset() {
 	*x = NetworkInfo_PortMapping{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[161]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13910,7 +14215,7 @@ func (x *NetworkInfo_PortMapping) String() string {
 func (*NetworkInfo_PortMapping) ProtoMessage() {}
 
 func (x *NetworkInfo_PortMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[161]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13923,7 +14228,7 @@ func (x *NetworkInfo_PortMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkInfo_PortMapping.ProtoReflect.Descriptor instead.
 func (*NetworkInfo_PortMapping) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{66, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{68, 1}
 }
 
 func (x *NetworkInfo_PortMapping) GetHostPort() uint32 {
@@ -13959,7 +14264,7 @@ type RLimitInfo_RLimit struct {
 
 func (x *RLimitInfo_RLimit) Reset() {
 	*x = RLimitInfo_RLimit{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[162]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13971,7 +14276,7 @@ func (x *RLimitInfo_RLimit) String() string {
 func (*RLimitInfo_RLimit) ProtoMessage() {}
 
 func (x *RLimitInfo_RLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[162]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13984,7 +14289,7 @@ func (x *RLimitInfo_RLimit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RLimitInfo_RLimit.ProtoReflect.Descriptor instead.
 func (*RLimitInfo_RLimit) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{70, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0}
 }
 
 func (x *RLimitInfo_RLimit) GetType() RLimitInfo_RLimit_Type {
@@ -14018,7 +14323,7 @@ type TTYInfo_WindowSize struct {
 
 func (x *TTYInfo_WindowSize) Reset() {
 	*x = TTYInfo_WindowSize{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[163]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14030,7 +14335,7 @@ func (x *TTYInfo_WindowSize) String() string {
 func (*TTYInfo_WindowSize) ProtoMessage() {}
 
 func (x *TTYInfo_WindowSize) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[163]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14043,7 +14348,7 @@ func (x *TTYInfo_WindowSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TTYInfo_WindowSize.ProtoReflect.Descriptor instead.
 func (*TTYInfo_WindowSize) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{71, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{73, 0}
 }
 
 func (x *TTYInfo_WindowSize) GetRows() uint32 {
@@ -14085,7 +14390,7 @@ const (
 
 func (x *ContainerInfo_DockerInfo) Reset() {
 	*x = ContainerInfo_DockerInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[164]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14097,7 +14402,7 @@ func (x *ContainerInfo_DockerInfo) String() string {
 func (*ContainerInfo_DockerInfo) ProtoMessage() {}
 
 func (x *ContainerInfo_DockerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[164]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14110,7 +14415,7 @@ func (x *ContainerInfo_DockerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerInfo_DockerInfo.ProtoReflect.Descriptor instead.
 func (*ContainerInfo_DockerInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0}
 }
 
 func (x *ContainerInfo_DockerInfo) GetImage() string {
@@ -14174,7 +14479,7 @@ type ContainerInfo_MesosInfo struct {
 
 func (x *ContainerInfo_MesosInfo) Reset() {
 	*x = ContainerInfo_MesosInfo{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[165]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14186,7 +14491,7 @@ func (x *ContainerInfo_MesosInfo) String() string {
 func (*ContainerInfo_MesosInfo) ProtoMessage() {}
 
 func (x *ContainerInfo_MesosInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[165]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14199,7 +14504,7 @@ func (x *ContainerInfo_MesosInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerInfo_MesosInfo.ProtoReflect.Descriptor instead.
 func (*ContainerInfo_MesosInfo) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 1}
 }
 
 func (x *ContainerInfo_MesosInfo) GetImage() *Image {
@@ -14220,7 +14525,7 @@ type ContainerInfo_DockerInfo_PortMapping struct {
 
 func (x *ContainerInfo_DockerInfo_PortMapping) Reset() {
 	*x = ContainerInfo_DockerInfo_PortMapping{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[166]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14232,7 +14537,7 @@ func (x *ContainerInfo_DockerInfo_PortMapping) String() string {
 func (*ContainerInfo_DockerInfo_PortMapping) ProtoMessage() {}
 
 func (x *ContainerInfo_DockerInfo_PortMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[166]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14245,7 +14550,7 @@ func (x *ContainerInfo_DockerInfo_PortMapping) ProtoReflect() protoreflect.Messa
 
 // Deprecated: Use ContainerInfo_DockerInfo_PortMapping.ProtoReflect.Descriptor instead.
 func (*ContainerInfo_DockerInfo_PortMapping) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{72, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 0}
 }
 
 func (x *ContainerInfo_DockerInfo_PortMapping) GetHostPort() uint32 {
@@ -14278,7 +14583,7 @@ type CgroupInfo_Blkio struct {
 
 func (x *CgroupInfo_Blkio) Reset() {
 	*x = CgroupInfo_Blkio{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[167]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14290,7 +14595,7 @@ func (x *CgroupInfo_Blkio) String() string {
 func (*CgroupInfo_Blkio) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[167]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14303,7 +14608,7 @@ func (x *CgroupInfo_Blkio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0}
 }
 
 // The network classifier.
@@ -14317,7 +14622,7 @@ type CgroupInfo_NetCls struct {
 
 func (x *CgroupInfo_NetCls) Reset() {
 	*x = CgroupInfo_NetCls{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[168]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14329,7 +14634,7 @@ func (x *CgroupInfo_NetCls) String() string {
 func (*CgroupInfo_NetCls) ProtoMessage() {}
 
 func (x *CgroupInfo_NetCls) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[168]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14342,7 +14647,7 @@ func (x *CgroupInfo_NetCls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_NetCls.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_NetCls) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 1}
 }
 
 func (x *CgroupInfo_NetCls) GetClassid() uint32 {
@@ -14362,7 +14667,7 @@ type CgroupInfo_Blkio_Value struct {
 
 func (x *CgroupInfo_Blkio_Value) Reset() {
 	*x = CgroupInfo_Blkio_Value{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[169]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14374,7 +14679,7 @@ func (x *CgroupInfo_Blkio_Value) String() string {
 func (*CgroupInfo_Blkio_Value) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_Value) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[169]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14387,7 +14692,7 @@ func (x *CgroupInfo_Blkio_Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio_Value.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_Value) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 0}
 }
 
 func (x *CgroupInfo_Blkio_Value) GetOp() CgroupInfo_Blkio_Operation {
@@ -14412,7 +14717,7 @@ type CgroupInfo_Blkio_CFQ struct {
 
 func (x *CgroupInfo_Blkio_CFQ) Reset() {
 	*x = CgroupInfo_Blkio_CFQ{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[170]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14424,7 +14729,7 @@ func (x *CgroupInfo_Blkio_CFQ) String() string {
 func (*CgroupInfo_Blkio_CFQ) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_CFQ) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[170]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14437,7 +14742,7 @@ func (x *CgroupInfo_Blkio_CFQ) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio_CFQ.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_CFQ) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 1}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 1}
 }
 
 type CgroupInfo_Blkio_Throttling struct {
@@ -14448,7 +14753,7 @@ type CgroupInfo_Blkio_Throttling struct {
 
 func (x *CgroupInfo_Blkio_Throttling) Reset() {
 	*x = CgroupInfo_Blkio_Throttling{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[171]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14460,7 +14765,7 @@ func (x *CgroupInfo_Blkio_Throttling) String() string {
 func (*CgroupInfo_Blkio_Throttling) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_Throttling) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[171]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14473,7 +14778,7 @@ func (x *CgroupInfo_Blkio_Throttling) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio_Throttling.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_Throttling) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 2}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 2}
 }
 
 type CgroupInfo_Blkio_Statistics struct {
@@ -14487,7 +14792,7 @@ type CgroupInfo_Blkio_Statistics struct {
 
 func (x *CgroupInfo_Blkio_Statistics) Reset() {
 	*x = CgroupInfo_Blkio_Statistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[172]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14499,7 +14804,7 @@ func (x *CgroupInfo_Blkio_Statistics) String() string {
 func (*CgroupInfo_Blkio_Statistics) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[172]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14512,7 +14817,7 @@ func (x *CgroupInfo_Blkio_Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio_Statistics.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_Statistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 3}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 3}
 }
 
 func (x *CgroupInfo_Blkio_Statistics) GetCfq() []*CgroupInfo_Blkio_CFQ_Statistics {
@@ -14553,7 +14858,7 @@ type CgroupInfo_Blkio_CFQ_Statistics struct {
 
 func (x *CgroupInfo_Blkio_CFQ_Statistics) Reset() {
 	*x = CgroupInfo_Blkio_CFQ_Statistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[173]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14565,7 +14870,7 @@ func (x *CgroupInfo_Blkio_CFQ_Statistics) String() string {
 func (*CgroupInfo_Blkio_CFQ_Statistics) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_CFQ_Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[173]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14578,7 +14883,7 @@ func (x *CgroupInfo_Blkio_CFQ_Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CgroupInfo_Blkio_CFQ_Statistics.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_CFQ_Statistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 1, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 1, 0}
 }
 
 func (x *CgroupInfo_Blkio_CFQ_Statistics) GetDevice() *Device_Number {
@@ -14655,7 +14960,7 @@ type CgroupInfo_Blkio_Throttling_Statistics struct {
 
 func (x *CgroupInfo_Blkio_Throttling_Statistics) Reset() {
 	*x = CgroupInfo_Blkio_Throttling_Statistics{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[174]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[176]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14667,7 +14972,7 @@ func (x *CgroupInfo_Blkio_Throttling_Statistics) String() string {
 func (*CgroupInfo_Blkio_Throttling_Statistics) ProtoMessage() {}
 
 func (x *CgroupInfo_Blkio_Throttling_Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[174]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[176]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14680,7 +14985,7 @@ func (x *CgroupInfo_Blkio_Throttling_Statistics) ProtoReflect() protoreflect.Mes
 
 // Deprecated: Use CgroupInfo_Blkio_Throttling_Statistics.ProtoReflect.Descriptor instead.
 func (*CgroupInfo_Blkio_Throttling_Statistics) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{74, 0, 2, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{76, 0, 2, 0}
 }
 
 func (x *CgroupInfo_Blkio_Throttling_Statistics) GetDevice() *Device_Number {
@@ -14714,7 +15019,7 @@ type Device_Number struct {
 
 func (x *Device_Number) Reset() {
 	*x = Device_Number{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[175]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[177]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14726,7 +15031,7 @@ func (x *Device_Number) String() string {
 func (*Device_Number) ProtoMessage() {}
 
 func (x *Device_Number) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[175]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[177]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14739,7 +15044,7 @@ func (x *Device_Number) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device_Number.ProtoReflect.Descriptor instead.
 func (*Device_Number) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{86, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{88, 0}
 }
 
 func (x *Device_Number) GetMajorNumber() uint64 {
@@ -14767,7 +15072,7 @@ type DeviceAccess_Access struct {
 
 func (x *DeviceAccess_Access) Reset() {
 	*x = DeviceAccess_Access{}
-	mi := &file_mesos_v1_mesos_proto_msgTypes[176]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[178]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14779,7 +15084,7 @@ func (x *DeviceAccess_Access) String() string {
 func (*DeviceAccess_Access) ProtoMessage() {}
 
 func (x *DeviceAccess_Access) ProtoReflect() protoreflect.Message {
-	mi := &file_mesos_v1_mesos_proto_msgTypes[176]
+	mi := &file_mesos_v1_mesos_proto_msgTypes[178]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14792,7 +15097,7 @@ func (x *DeviceAccess_Access) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceAccess_Access.ProtoReflect.Descriptor instead.
 func (*DeviceAccess_Access) Descriptor() ([]byte, []int) {
-	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{87, 0}
+	return file_mesos_v1_mesos_proto_rawDescGZIP(), []int{89, 0}
 }
 
 func (x *DeviceAccess_Access) GetRead() bool {
@@ -14944,7 +15249,30 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aCOMMAND\x10\x01\x12\b\n" +
 	"\x04HTTP\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"G\n" +
+	"\x03TCP\x10\x03\"\x80\x03\n" +
+	"\x05Probe\x12\x14\n" +
+	"\x05index\x18\x01 \x02(\rR\x05index\x124\n" +
+	"\bprotocol\x18\x02 \x02(\x0e2\x18.mesos.v1.Probe.ProtocolR\bprotocol\x12\x12\n" +
+	"\x04port\x18\x03 \x02(\rR\x04port\x12\x15\n" +
+	"\x04path\x18\x04 \x01(\t:\x01/R\x04path\x12E\n" +
+	"\vip_protocol\x18\x05 \x01(\x0e2\x1e.mesos.v1.NetworkInfo.Protocol:\x04IPv4R\n" +
+	"ipProtocol\x12-\n" +
+	"\x10interval_seconds\x18\x06 \x01(\x01:\x0260R\x0fintervalSeconds\x12+\n" +
+	"\x0ftimeout_seconds\x18\a \x01(\x01:\x0220R\x0etimeoutSeconds\x12&\n" +
+	"\x0fignore_http_1xx\x18\b \x01(\bR\rignoreHttp1xx\"5\n" +
+	"\bProtocol\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\b\n" +
+	"\x04HTTP\x10\x01\x12\t\n" +
+	"\x05HTTPS\x10\x02\x12\a\n" +
+	"\x03TCP\x10\x03\"\x85\x02\n" +
+	"\vProbeResult\x12\x14\n" +
+	"\x05index\x18\x01 \x02(\rR\x05index\x12\x14\n" +
+	"\x05alive\x18\x02 \x02(\bR\x05alive\x121\n" +
+	"\x14consecutive_failures\x18\x03 \x01(\rR\x13consecutiveFailures\x12#\n" +
+	"\rfirst_success\x18\x04 \x01(\x01R\ffirstSuccess\x12!\n" +
+	"\flast_success\x18\x05 \x01(\x01R\vlastSuccess\x12!\n" +
+	"\flast_failure\x18\x06 \x01(\x01R\vlastFailure\x12,\n" +
+	"\x12last_failure_cause\x18\a \x01(\tR\x10lastFailureCause\"G\n" +
 	"\n" +
 	"KillPolicy\x129\n" +
 	"\fgrace_period\x18\x01 \x01(\v2\x16.mesos.v1.DurationInfoR\vgracePeriod\"\xee\x02\n" +
@@ -15540,7 +15868,7 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\fframework_id\x18\x03 \x02(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12,\n" +
 	"\bagent_id\x18\x04 \x01(\v2\x11.mesos.v1.AgentIDR\aagentId\x12@\n" +
 	"\x0eunavailability\x18\x05 \x02(\v2\x18.mesos.v1.UnavailabilityR\x0eunavailability\x120\n" +
-	"\tresources\x18\x06 \x03(\v2\x12.mesos.v1.ResourceR\tresources\"\xa9\x06\n" +
+	"\tresources\x18\x06 \x03(\v2\x12.mesos.v1.ResourceR\tresources\"\xd3\x06\n" +
 	"\bTaskInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x02(\tR\x04name\x12)\n" +
 	"\atask_id\x18\x02 \x02(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12,\n" +
@@ -15558,7 +15886,8 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	" \x01(\v2\x10.mesos.v1.LabelsR\x06labels\x125\n" +
 	"\tdiscovery\x18\v \x01(\v2\x17.mesos.v1.DiscoveryInfoR\tdiscovery\x12F\n" +
 	"\x13max_completion_time\x18\x0e \x01(\v2\x16.mesos.v1.DurationInfoR\x11maxCompletionTime\x126\n" +
-	"\x06limits\x18\x0f \x03(\v2\x1e.mesos.v1.TaskInfo.LimitsEntryR\x06limits\x1aQ\n" +
+	"\x06limits\x18\x0f \x03(\v2\x1e.mesos.v1.TaskInfo.LimitsEntryR\x06limits\x12(\n" +
+	"\x06probes\x18\x90N \x03(\v2\x0f.mesos.v1.ProbeR\x06probes\x1aQ\n" +
 	"\vLimitsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12,\n" +
 	"\x05value\x18\x02 \x01(\v2\x16.mesos.v1.Value.ScalarR\x05value:\x028\x01\"9\n" +
@@ -15618,7 +15947,7 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x1a#\n" +
 	"\x03Tcp\x12\x1c\n" +
-	"\tsucceeded\x18\x01 \x01(\bR\tsucceeded\"\xa8\x0f\n" +
+	"\tsucceeded\x18\x01 \x01(\bR\tsucceeded\"\xe5\x0f\n" +
 	"\n" +
 	"TaskStatus\x12)\n" +
 	"\atask_id\x18\x01 \x02(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12)\n" +
@@ -15640,7 +15969,8 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\x10unreachable_time\x18\x0e \x01(\v2\x12.mesos.v1.TimeInfoR\x0funreachableTime\x12@\n" +
 	"\n" +
 	"limitation\x18\x10 \x01(\v2 .mesos.v1.TaskResourceLimitationR\n" +
-	"limitation\"B\n" +
+	"limitation\x12;\n" +
+	"\rprobe_results\x18\x90N \x03(\v2\x15.mesos.v1.ProbeResultR\fprobeResults\"B\n" +
 	"\x06Source\x12\x11\n" +
 	"\rSOURCE_MASTER\x10\x00\x12\x10\n" +
 	"\fSOURCE_AGENT\x10\x01\x12\x13\n" +
@@ -16195,8 +16525,8 @@ func file_mesos_v1_mesos_proto_rawDescGZIP() []byte {
 	return file_mesos_v1_mesos_proto_rawDescData
 }
 
-var file_mesos_v1_mesos_proto_enumTypes = make([]protoimpl.EnumInfo, 34)
-var file_mesos_v1_mesos_proto_msgTypes = make([]protoimpl.MessageInfo, 177)
+var file_mesos_v1_mesos_proto_enumTypes = make([]protoimpl.EnumInfo, 35)
+var file_mesos_v1_mesos_proto_msgTypes = make([]protoimpl.MessageInfo, 179)
 var file_mesos_v1_mesos_proto_goTypes = []any{
 	(Status)(0),                         // 0: mesos.v1.Status
 	(TaskState)(0),                      // 1: mesos.v1.TaskState
@@ -16206,545 +16536,552 @@ var file_mesos_v1_mesos_proto_goTypes = []any{
 	(FrameworkInfo_Capability_Type)(0),  // 5: mesos.v1.FrameworkInfo.Capability.Type
 	(CheckInfo_Type)(0),                 // 6: mesos.v1.CheckInfo.Type
 	(HealthCheck_Type)(0),               // 7: mesos.v1.HealthCheck.Type
-	(ExecutorInfo_Type)(0),              // 8: mesos.v1.ExecutorInfo.Type
-	(MasterInfo_Capability_Type)(0),     // 9: mesos.v1.MasterInfo.Capability.Type
-	(AgentInfo_Capability_Type)(0),      // 10: mesos.v1.AgentInfo.Capability.Type
-	(CSIPluginContainerInfo_Service)(0), // 11: mesos.v1.CSIPluginContainerInfo.Service
-	(Value_Type)(0),                     // 12: mesos.v1.Value.Type
-	(Resource_ReservationInfo_Type)(0),  // 13: mesos.v1.Resource.ReservationInfo.Type
-	(Resource_DiskInfo_Source_Type)(0),  // 14: mesos.v1.Resource.DiskInfo.Source.Type
-	(Offer_Operation_Type)(0),           // 15: mesos.v1.Offer.Operation.Type
-	(TaskStatus_Source)(0),              // 16: mesos.v1.TaskStatus.Source
-	(TaskStatus_Reason)(0),              // 17: mesos.v1.TaskStatus.Reason
-	(Environment_Variable_Type)(0),      // 18: mesos.v1.Environment.Variable.Type
-	(Secret_Type)(0),                    // 19: mesos.v1.Secret.Type
-	(Image_Type)(0),                     // 20: mesos.v1.Image.Type
-	(MountPropagation_Mode)(0),          // 21: mesos.v1.MountPropagation.Mode
-	(Volume_Mode)(0),                    // 22: mesos.v1.Volume.Mode
-	(Volume_Source_Type)(0),             // 23: mesos.v1.Volume.Source.Type
-	(Volume_Source_SandboxPath_Type)(0), // 24: mesos.v1.Volume.Source.SandboxPath.Type
-	(Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode)(0), // 25: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
-	(NetworkInfo_Protocol)(0),                                     // 26: mesos.v1.NetworkInfo.Protocol
-	(CapabilityInfo_Capability)(0),                                // 27: mesos.v1.CapabilityInfo.Capability
-	(LinuxInfo_IpcMode)(0),                                        // 28: mesos.v1.LinuxInfo.IpcMode
-	(RLimitInfo_RLimit_Type)(0),                                   // 29: mesos.v1.RLimitInfo.RLimit.Type
-	(ContainerInfo_Type)(0),                                       // 30: mesos.v1.ContainerInfo.Type
-	(ContainerInfo_DockerInfo_Network)(0),                         // 31: mesos.v1.ContainerInfo.DockerInfo.Network
-	(CgroupInfo_Blkio_Operation)(0),                               // 32: mesos.v1.CgroupInfo.Blkio.Operation
-	(DiscoveryInfo_Visibility)(0),                                 // 33: mesos.v1.DiscoveryInfo.Visibility
-	(*FrameworkID)(nil),                                           // 34: mesos.v1.FrameworkID
-	(*OfferID)(nil),                                               // 35: mesos.v1.OfferID
-	(*AgentID)(nil),                                               // 36: mesos.v1.AgentID
-	(*TaskID)(nil),                                                // 37: mesos.v1.TaskID
-	(*ExecutorID)(nil),                                            // 38: mesos.v1.ExecutorID
-	(*ContainerID)(nil),                                           // 39: mesos.v1.ContainerID
-	(*ResourceProviderID)(nil),                                    // 40: mesos.v1.ResourceProviderID
-	(*OperationID)(nil),                                           // 41: mesos.v1.OperationID
-	(*TimeInfo)(nil),                                              // 42: mesos.v1.TimeInfo
-	(*DurationInfo)(nil),                                          // 43: mesos.v1.DurationInfo
-	(*Address)(nil),                                               // 44: mesos.v1.Address
-	(*URL)(nil),                                                   // 45: mesos.v1.URL
-	(*Unavailability)(nil),                                        // 46: mesos.v1.Unavailability
-	(*MachineID)(nil),                                             // 47: mesos.v1.MachineID
-	(*MachineInfo)(nil),                                           // 48: mesos.v1.MachineInfo
-	(*FrameworkInfo)(nil),                                         // 49: mesos.v1.FrameworkInfo
-	(*CheckInfo)(nil),                                             // 50: mesos.v1.CheckInfo
-	(*HealthCheck)(nil),                                           // 51: mesos.v1.HealthCheck
-	(*KillPolicy)(nil),                                            // 52: mesos.v1.KillPolicy
-	(*CommandInfo)(nil),                                           // 53: mesos.v1.CommandInfo
-	(*ExecutorInfo)(nil),                                          // 54: mesos.v1.ExecutorInfo
-	(*DomainInfo)(nil),                                            // 55: mesos.v1.DomainInfo
-	(*MasterInfo)(nil),                                            // 56: mesos.v1.MasterInfo
-	(*AgentInfo)(nil),                                             // 57: mesos.v1.AgentInfo
-	(*CSIPluginContainerInfo)(nil),                                // 58: mesos.v1.CSIPluginContainerInfo
-	(*CSIPluginEndpoint)(nil),                                     // 59: mesos.v1.CSIPluginEndpoint
-	(*CSIPluginInfo)(nil),                                         // 60: mesos.v1.CSIPluginInfo
-	(*ResourceProviderInfo)(nil),                                  // 61: mesos.v1.ResourceProviderInfo
-	(*Value)(nil),                                                 // 62: mesos.v1.Value
-	(*Attribute)(nil),                                             // 63: mesos.v1.Attribute
-	(*Resource)(nil),                                              // 64: mesos.v1.Resource
-	(*TrafficControlStatistics)(nil),                              // 65: mesos.v1.TrafficControlStatistics
-	(*IpStatistics)(nil),                                          // 66: mesos.v1.IpStatistics
-	(*IcmpStatistics)(nil),                                        // 67: mesos.v1.IcmpStatistics
-	(*TcpStatistics)(nil),                                         // 68: mesos.v1.TcpStatistics
-	(*UdpStatistics)(nil),                                         // 69: mesos.v1.UdpStatistics
-	(*SNMPStatistics)(nil),                                        // 70: mesos.v1.SNMPStatistics
-	(*DiskStatistics)(nil),                                        // 71: mesos.v1.DiskStatistics
-	(*ResourceStatistics)(nil),                                    // 72: mesos.v1.ResourceStatistics
-	(*ResourceUsage)(nil),                                         // 73: mesos.v1.ResourceUsage
-	(*PerfStatistics)(nil),                                        // 74: mesos.v1.PerfStatistics
-	(*OfferFilters)(nil),                                          // 75: mesos.v1.OfferFilters
-	(*Request)(nil),                                               // 76: mesos.v1.Request
-	(*Offer)(nil),                                                 // 77: mesos.v1.Offer
-	(*InverseOffer)(nil),                                          // 78: mesos.v1.InverseOffer
-	(*TaskInfo)(nil),                                              // 79: mesos.v1.TaskInfo
-	(*TaskGroupInfo)(nil),                                         // 80: mesos.v1.TaskGroupInfo
-	(*Task)(nil),                                                  // 81: mesos.v1.Task
-	(*TaskResourceLimitation)(nil),                                // 82: mesos.v1.TaskResourceLimitation
-	(*UUID)(nil),                                                  // 83: mesos.v1.UUID
-	(*Operation)(nil),                                             // 84: mesos.v1.Operation
-	(*OperationStatus)(nil),                                       // 85: mesos.v1.OperationStatus
-	(*CheckStatusInfo)(nil),                                       // 86: mesos.v1.CheckStatusInfo
-	(*TaskStatus)(nil),                                            // 87: mesos.v1.TaskStatus
-	(*Filters)(nil),                                               // 88: mesos.v1.Filters
-	(*Environment)(nil),                                           // 89: mesos.v1.Environment
-	(*Parameter)(nil),                                             // 90: mesos.v1.Parameter
-	(*Parameters)(nil),                                            // 91: mesos.v1.Parameters
-	(*Credential)(nil),                                            // 92: mesos.v1.Credential
-	(*Credentials)(nil),                                           // 93: mesos.v1.Credentials
-	(*Secret)(nil),                                                // 94: mesos.v1.Secret
-	(*RateLimit)(nil),                                             // 95: mesos.v1.RateLimit
-	(*RateLimits)(nil),                                            // 96: mesos.v1.RateLimits
-	(*Image)(nil),                                                 // 97: mesos.v1.Image
-	(*MountPropagation)(nil),                                      // 98: mesos.v1.MountPropagation
-	(*Volume)(nil),                                                // 99: mesos.v1.Volume
-	(*NetworkInfo)(nil),                                           // 100: mesos.v1.NetworkInfo
-	(*CapabilityInfo)(nil),                                        // 101: mesos.v1.CapabilityInfo
-	(*SeccompInfo)(nil),                                           // 102: mesos.v1.SeccompInfo
-	(*LinuxInfo)(nil),                                             // 103: mesos.v1.LinuxInfo
-	(*RLimitInfo)(nil),                                            // 104: mesos.v1.RLimitInfo
-	(*TTYInfo)(nil),                                               // 105: mesos.v1.TTYInfo
-	(*ContainerInfo)(nil),                                         // 106: mesos.v1.ContainerInfo
-	(*ContainerStatus)(nil),                                       // 107: mesos.v1.ContainerStatus
-	(*CgroupInfo)(nil),                                            // 108: mesos.v1.CgroupInfo
-	(*Labels)(nil),                                                // 109: mesos.v1.Labels
-	(*Label)(nil),                                                 // 110: mesos.v1.Label
-	(*Port)(nil),                                                  // 111: mesos.v1.Port
-	(*Ports)(nil),                                                 // 112: mesos.v1.Ports
-	(*DiscoveryInfo)(nil),                                         // 113: mesos.v1.DiscoveryInfo
-	(*WeightInfo)(nil),                                            // 114: mesos.v1.WeightInfo
-	(*VersionInfo)(nil),                                           // 115: mesos.v1.VersionInfo
-	(*Flag)(nil),                                                  // 116: mesos.v1.Flag
-	(*Role)(nil),                                                  // 117: mesos.v1.Role
-	(*Metric)(nil),                                                // 118: mesos.v1.Metric
-	(*FileInfo)(nil),                                              // 119: mesos.v1.FileInfo
-	(*Device)(nil),                                                // 120: mesos.v1.Device
-	(*DeviceAccess)(nil),                                          // 121: mesos.v1.DeviceAccess
-	(*DeviceWhitelist)(nil),                                       // 122: mesos.v1.DeviceWhitelist
-	(*DrainConfig)(nil),                                           // 123: mesos.v1.DrainConfig
-	(*DrainInfo)(nil),                                             // 124: mesos.v1.DrainInfo
-	(*FrameworkInfo_Capability)(nil),                              // 125: mesos.v1.FrameworkInfo.Capability
-	nil,                                                           // 126: mesos.v1.FrameworkInfo.OfferFiltersEntry
-	(*CheckInfo_Command)(nil),                                     // 127: mesos.v1.CheckInfo.Command
-	(*CheckInfo_Http)(nil),                                        // 128: mesos.v1.CheckInfo.Http
-	(*CheckInfo_Tcp)(nil),                                         // 129: mesos.v1.CheckInfo.Tcp
-	(*HealthCheck_HTTPCheckInfo)(nil),                             // 130: mesos.v1.HealthCheck.HTTPCheckInfo
-	(*HealthCheck_TCPCheckInfo)(nil),                              // 131: mesos.v1.HealthCheck.TCPCheckInfo
-	(*CommandInfo_URI)(nil),                                       // 132: mesos.v1.CommandInfo.URI
-	(*DomainInfo_FaultDomain)(nil),                                // 133: mesos.v1.DomainInfo.FaultDomain
-	(*DomainInfo_FaultDomain_RegionInfo)(nil),                     // 134: mesos.v1.DomainInfo.FaultDomain.RegionInfo
-	(*DomainInfo_FaultDomain_ZoneInfo)(nil),                       // 135: mesos.v1.DomainInfo.FaultDomain.ZoneInfo
-	(*MasterInfo_Capability)(nil),                                 // 136: mesos.v1.MasterInfo.Capability
-	(*AgentInfo_Capability)(nil),                                  // 137: mesos.v1.AgentInfo.Capability
-	(*ResourceProviderInfo_Storage)(nil),                          // 138: mesos.v1.ResourceProviderInfo.Storage
-	(*Value_Scalar)(nil),                                          // 139: mesos.v1.Value.Scalar
-	(*Value_Range)(nil),                                           // 140: mesos.v1.Value.Range
-	(*Value_Ranges)(nil),                                          // 141: mesos.v1.Value.Ranges
-	(*Value_Set)(nil),                                             // 142: mesos.v1.Value.Set
-	(*Value_Text)(nil),                                            // 143: mesos.v1.Value.Text
-	(*Resource_AllocationInfo)(nil),                               // 144: mesos.v1.Resource.AllocationInfo
-	(*Resource_ReservationInfo)(nil),                              // 145: mesos.v1.Resource.ReservationInfo
-	(*Resource_DiskInfo)(nil),                                     // 146: mesos.v1.Resource.DiskInfo
-	(*Resource_RevocableInfo)(nil),                                // 147: mesos.v1.Resource.RevocableInfo
-	(*Resource_SharedInfo)(nil),                                   // 148: mesos.v1.Resource.SharedInfo
-	(*Resource_DiskInfo_Persistence)(nil),                         // 149: mesos.v1.Resource.DiskInfo.Persistence
-	(*Resource_DiskInfo_Source)(nil),                              // 150: mesos.v1.Resource.DiskInfo.Source
-	(*Resource_DiskInfo_Source_Path)(nil),                         // 151: mesos.v1.Resource.DiskInfo.Source.Path
-	(*Resource_DiskInfo_Source_Mount)(nil),                        // 152: mesos.v1.Resource.DiskInfo.Source.Mount
-	(*ResourceStatistics_RatePercentiles)(nil),                    // 153: mesos.v1.ResourceStatistics.RatePercentiles
-	(*ResourceStatistics_RateStatistics)(nil),                     // 154: mesos.v1.ResourceStatistics.RateStatistics
-	(*ResourceUsage_Executor)(nil),                                // 155: mesos.v1.ResourceUsage.Executor
-	(*ResourceUsage_Executor_Task)(nil),                           // 156: mesos.v1.ResourceUsage.Executor.Task
-	(*OfferFilters_ResourceQuantities)(nil),                       // 157: mesos.v1.OfferFilters.ResourceQuantities
-	(*OfferFilters_MinAllocatableResources)(nil),                  // 158: mesos.v1.OfferFilters.MinAllocatableResources
-	nil,                                                // 159: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
-	(*Offer_Operation)(nil),                            // 160: mesos.v1.Offer.Operation
-	(*Offer_Operation_Launch)(nil),                     // 161: mesos.v1.Offer.Operation.Launch
-	(*Offer_Operation_LaunchGroup)(nil),                // 162: mesos.v1.Offer.Operation.LaunchGroup
-	(*Offer_Operation_Reserve)(nil),                    // 163: mesos.v1.Offer.Operation.Reserve
-	(*Offer_Operation_Unreserve)(nil),                  // 164: mesos.v1.Offer.Operation.Unreserve
-	(*Offer_Operation_Create)(nil),                     // 165: mesos.v1.Offer.Operation.Create
-	(*Offer_Operation_Destroy)(nil),                    // 166: mesos.v1.Offer.Operation.Destroy
-	(*Offer_Operation_GrowVolume)(nil),                 // 167: mesos.v1.Offer.Operation.GrowVolume
-	(*Offer_Operation_ShrinkVolume)(nil),               // 168: mesos.v1.Offer.Operation.ShrinkVolume
-	(*Offer_Operation_CreateDisk)(nil),                 // 169: mesos.v1.Offer.Operation.CreateDisk
-	(*Offer_Operation_DestroyDisk)(nil),                // 170: mesos.v1.Offer.Operation.DestroyDisk
-	nil,                                                // 171: mesos.v1.TaskInfo.LimitsEntry
-	nil,                                                // 172: mesos.v1.Task.LimitsEntry
-	(*CheckStatusInfo_Command)(nil),                    // 173: mesos.v1.CheckStatusInfo.Command
-	(*CheckStatusInfo_Http)(nil),                       // 174: mesos.v1.CheckStatusInfo.Http
-	(*CheckStatusInfo_Tcp)(nil),                        // 175: mesos.v1.CheckStatusInfo.Tcp
-	(*Environment_Variable)(nil),                       // 176: mesos.v1.Environment.Variable
-	(*Secret_Reference)(nil),                           // 177: mesos.v1.Secret.Reference
-	(*Secret_Value)(nil),                               // 178: mesos.v1.Secret.Value
-	(*Image_Appc)(nil),                                 // 179: mesos.v1.Image.Appc
-	(*Image_Docker)(nil),                               // 180: mesos.v1.Image.Docker
-	(*Volume_Source)(nil),                              // 181: mesos.v1.Volume.Source
-	(*Volume_Source_DockerVolume)(nil),                 // 182: mesos.v1.Volume.Source.DockerVolume
-	(*Volume_Source_HostPath)(nil),                     // 183: mesos.v1.Volume.Source.HostPath
-	(*Volume_Source_SandboxPath)(nil),                  // 184: mesos.v1.Volume.Source.SandboxPath
-	(*Volume_Source_CSIVolume)(nil),                    // 185: mesos.v1.Volume.Source.CSIVolume
-	(*Volume_Source_CSIVolume_VolumeCapability)(nil),   // 186: mesos.v1.Volume.Source.CSIVolume.VolumeCapability
-	(*Volume_Source_CSIVolume_StaticProvisioning)(nil), // 187: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
-	(*Volume_Source_CSIVolume_VolumeCapability_BlockVolume)(nil), // 188: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
-	(*Volume_Source_CSIVolume_VolumeCapability_MountVolume)(nil), // 189: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
-	(*Volume_Source_CSIVolume_VolumeCapability_AccessMode)(nil),  // 190: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
-	nil,                              // 191: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
-	nil,                              // 192: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
-	nil,                              // 193: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
-	(*NetworkInfo_IPAddress)(nil),    // 194: mesos.v1.NetworkInfo.IPAddress
-	(*NetworkInfo_PortMapping)(nil),  // 195: mesos.v1.NetworkInfo.PortMapping
-	(*RLimitInfo_RLimit)(nil),        // 196: mesos.v1.RLimitInfo.RLimit
-	(*TTYInfo_WindowSize)(nil),       // 197: mesos.v1.TTYInfo.WindowSize
-	(*ContainerInfo_DockerInfo)(nil), // 198: mesos.v1.ContainerInfo.DockerInfo
-	(*ContainerInfo_MesosInfo)(nil),  // 199: mesos.v1.ContainerInfo.MesosInfo
-	(*ContainerInfo_DockerInfo_PortMapping)(nil),   // 200: mesos.v1.ContainerInfo.DockerInfo.PortMapping
-	(*CgroupInfo_Blkio)(nil),                       // 201: mesos.v1.CgroupInfo.Blkio
-	(*CgroupInfo_NetCls)(nil),                      // 202: mesos.v1.CgroupInfo.NetCls
-	(*CgroupInfo_Blkio_Value)(nil),                 // 203: mesos.v1.CgroupInfo.Blkio.Value
-	(*CgroupInfo_Blkio_CFQ)(nil),                   // 204: mesos.v1.CgroupInfo.Blkio.CFQ
-	(*CgroupInfo_Blkio_Throttling)(nil),            // 205: mesos.v1.CgroupInfo.Blkio.Throttling
-	(*CgroupInfo_Blkio_Statistics)(nil),            // 206: mesos.v1.CgroupInfo.Blkio.Statistics
-	(*CgroupInfo_Blkio_CFQ_Statistics)(nil),        // 207: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
-	(*CgroupInfo_Blkio_Throttling_Statistics)(nil), // 208: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
-	(*Device_Number)(nil),                          // 209: mesos.v1.Device.Number
-	(*DeviceAccess_Access)(nil),                    // 210: mesos.v1.DeviceAccess.Access
+	(Probe_Protocol)(0),                 // 8: mesos.v1.Probe.Protocol
+	(ExecutorInfo_Type)(0),              // 9: mesos.v1.ExecutorInfo.Type
+	(MasterInfo_Capability_Type)(0),     // 10: mesos.v1.MasterInfo.Capability.Type
+	(AgentInfo_Capability_Type)(0),      // 11: mesos.v1.AgentInfo.Capability.Type
+	(CSIPluginContainerInfo_Service)(0), // 12: mesos.v1.CSIPluginContainerInfo.Service
+	(Value_Type)(0),                     // 13: mesos.v1.Value.Type
+	(Resource_ReservationInfo_Type)(0),  // 14: mesos.v1.Resource.ReservationInfo.Type
+	(Resource_DiskInfo_Source_Type)(0),  // 15: mesos.v1.Resource.DiskInfo.Source.Type
+	(Offer_Operation_Type)(0),           // 16: mesos.v1.Offer.Operation.Type
+	(TaskStatus_Source)(0),              // 17: mesos.v1.TaskStatus.Source
+	(TaskStatus_Reason)(0),              // 18: mesos.v1.TaskStatus.Reason
+	(Environment_Variable_Type)(0),      // 19: mesos.v1.Environment.Variable.Type
+	(Secret_Type)(0),                    // 20: mesos.v1.Secret.Type
+	(Image_Type)(0),                     // 21: mesos.v1.Image.Type
+	(MountPropagation_Mode)(0),          // 22: mesos.v1.MountPropagation.Mode
+	(Volume_Mode)(0),                    // 23: mesos.v1.Volume.Mode
+	(Volume_Source_Type)(0),             // 24: mesos.v1.Volume.Source.Type
+	(Volume_Source_SandboxPath_Type)(0), // 25: mesos.v1.Volume.Source.SandboxPath.Type
+	(Volume_Source_CSIVolume_VolumeCapability_AccessMode_Mode)(0), // 26: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
+	(NetworkInfo_Protocol)(0),                                     // 27: mesos.v1.NetworkInfo.Protocol
+	(CapabilityInfo_Capability)(0),                                // 28: mesos.v1.CapabilityInfo.Capability
+	(LinuxInfo_IpcMode)(0),                                        // 29: mesos.v1.LinuxInfo.IpcMode
+	(RLimitInfo_RLimit_Type)(0),                                   // 30: mesos.v1.RLimitInfo.RLimit.Type
+	(ContainerInfo_Type)(0),                                       // 31: mesos.v1.ContainerInfo.Type
+	(ContainerInfo_DockerInfo_Network)(0),                         // 32: mesos.v1.ContainerInfo.DockerInfo.Network
+	(CgroupInfo_Blkio_Operation)(0),                               // 33: mesos.v1.CgroupInfo.Blkio.Operation
+	(DiscoveryInfo_Visibility)(0),                                 // 34: mesos.v1.DiscoveryInfo.Visibility
+	(*FrameworkID)(nil),                                           // 35: mesos.v1.FrameworkID
+	(*OfferID)(nil),                                               // 36: mesos.v1.OfferID
+	(*AgentID)(nil),                                               // 37: mesos.v1.AgentID
+	(*TaskID)(nil),                                                // 38: mesos.v1.TaskID
+	(*ExecutorID)(nil),                                            // 39: mesos.v1.ExecutorID
+	(*ContainerID)(nil),                                           // 40: mesos.v1.ContainerID
+	(*ResourceProviderID)(nil),                                    // 41: mesos.v1.ResourceProviderID
+	(*OperationID)(nil),                                           // 42: mesos.v1.OperationID
+	(*TimeInfo)(nil),                                              // 43: mesos.v1.TimeInfo
+	(*DurationInfo)(nil),                                          // 44: mesos.v1.DurationInfo
+	(*Address)(nil),                                               // 45: mesos.v1.Address
+	(*URL)(nil),                                                   // 46: mesos.v1.URL
+	(*Unavailability)(nil),                                        // 47: mesos.v1.Unavailability
+	(*MachineID)(nil),                                             // 48: mesos.v1.MachineID
+	(*MachineInfo)(nil),                                           // 49: mesos.v1.MachineInfo
+	(*FrameworkInfo)(nil),                                         // 50: mesos.v1.FrameworkInfo
+	(*CheckInfo)(nil),                                             // 51: mesos.v1.CheckInfo
+	(*HealthCheck)(nil),                                           // 52: mesos.v1.HealthCheck
+	(*Probe)(nil),                                                 // 53: mesos.v1.Probe
+	(*ProbeResult)(nil),                                           // 54: mesos.v1.ProbeResult
+	(*KillPolicy)(nil),                                            // 55: mesos.v1.KillPolicy
+	(*CommandInfo)(nil),                                           // 56: mesos.v1.CommandInfo
+	(*ExecutorInfo)(nil),                                          // 57: mesos.v1.ExecutorInfo
+	(*DomainInfo)(nil),                                            // 58: mesos.v1.DomainInfo
+	(*MasterInfo)(nil),                                            // 59: mesos.v1.MasterInfo
+	(*AgentInfo)(nil),                                             // 60: mesos.v1.AgentInfo
+	(*CSIPluginContainerInfo)(nil),                                // 61: mesos.v1.CSIPluginContainerInfo
+	(*CSIPluginEndpoint)(nil),                                     // 62: mesos.v1.CSIPluginEndpoint
+	(*CSIPluginInfo)(nil),                                         // 63: mesos.v1.CSIPluginInfo
+	(*ResourceProviderInfo)(nil),                                  // 64: mesos.v1.ResourceProviderInfo
+	(*Value)(nil),                                                 // 65: mesos.v1.Value
+	(*Attribute)(nil),                                             // 66: mesos.v1.Attribute
+	(*Resource)(nil),                                              // 67: mesos.v1.Resource
+	(*TrafficControlStatistics)(nil),                              // 68: mesos.v1.TrafficControlStatistics
+	(*IpStatistics)(nil),                                          // 69: mesos.v1.IpStatistics
+	(*IcmpStatistics)(nil),                                        // 70: mesos.v1.IcmpStatistics
+	(*TcpStatistics)(nil),                                         // 71: mesos.v1.TcpStatistics
+	(*UdpStatistics)(nil),                                         // 72: mesos.v1.UdpStatistics
+	(*SNMPStatistics)(nil),                                        // 73: mesos.v1.SNMPStatistics
+	(*DiskStatistics)(nil),                                        // 74: mesos.v1.DiskStatistics
+	(*ResourceStatistics)(nil),                                    // 75: mesos.v1.ResourceStatistics
+	(*ResourceUsage)(nil),                                         // 76: mesos.v1.ResourceUsage
+	(*PerfStatistics)(nil),                                        // 77: mesos.v1.PerfStatistics
+	(*OfferFilters)(nil),                                          // 78: mesos.v1.OfferFilters
+	(*Request)(nil),                                               // 79: mesos.v1.Request
+	(*Offer)(nil),                                                 // 80: mesos.v1.Offer
+	(*InverseOffer)(nil),                                          // 81: mesos.v1.InverseOffer
+	(*TaskInfo)(nil),                                              // 82: mesos.v1.TaskInfo
+	(*TaskGroupInfo)(nil),                                         // 83: mesos.v1.TaskGroupInfo
+	(*Task)(nil),                                                  // 84: mesos.v1.Task
+	(*TaskResourceLimitation)(nil),                                // 85: mesos.v1.TaskResourceLimitation
+	(*UUID)(nil),                                                  // 86: mesos.v1.UUID
+	(*Operation)(nil),                                             // 87: mesos.v1.Operation
+	(*OperationStatus)(nil),                                       // 88: mesos.v1.OperationStatus
+	(*CheckStatusInfo)(nil),                                       // 89: mesos.v1.CheckStatusInfo
+	(*TaskStatus)(nil),                                            // 90: mesos.v1.TaskStatus
+	(*Filters)(nil),                                               // 91: mesos.v1.Filters
+	(*Environment)(nil),                                           // 92: mesos.v1.Environment
+	(*Parameter)(nil),                                             // 93: mesos.v1.Parameter
+	(*Parameters)(nil),                                            // 94: mesos.v1.Parameters
+	(*Credential)(nil),                                            // 95: mesos.v1.Credential
+	(*Credentials)(nil),                                           // 96: mesos.v1.Credentials
+	(*Secret)(nil),                                                // 97: mesos.v1.Secret
+	(*RateLimit)(nil),                                             // 98: mesos.v1.RateLimit
+	(*RateLimits)(nil),                                            // 99: mesos.v1.RateLimits
+	(*Image)(nil),                                                 // 100: mesos.v1.Image
+	(*MountPropagation)(nil),                                      // 101: mesos.v1.MountPropagation
+	(*Volume)(nil),                                                // 102: mesos.v1.Volume
+	(*NetworkInfo)(nil),                                           // 103: mesos.v1.NetworkInfo
+	(*CapabilityInfo)(nil),                                        // 104: mesos.v1.CapabilityInfo
+	(*SeccompInfo)(nil),                                           // 105: mesos.v1.SeccompInfo
+	(*LinuxInfo)(nil),                                             // 106: mesos.v1.LinuxInfo
+	(*RLimitInfo)(nil),                                            // 107: mesos.v1.RLimitInfo
+	(*TTYInfo)(nil),                                               // 108: mesos.v1.TTYInfo
+	(*ContainerInfo)(nil),                                         // 109: mesos.v1.ContainerInfo
+	(*ContainerStatus)(nil),                                       // 110: mesos.v1.ContainerStatus
+	(*CgroupInfo)(nil),                                            // 111: mesos.v1.CgroupInfo
+	(*Labels)(nil),                                                // 112: mesos.v1.Labels
+	(*Label)(nil),                                                 // 113: mesos.v1.Label
+	(*Port)(nil),                                                  // 114: mesos.v1.Port
+	(*Ports)(nil),                                                 // 115: mesos.v1.Ports
+	(*DiscoveryInfo)(nil),                                         // 116: mesos.v1.DiscoveryInfo
+	(*WeightInfo)(nil),                                            // 117: mesos.v1.WeightInfo
+	(*VersionInfo)(nil),                                           // 118: mesos.v1.VersionInfo
+	(*Flag)(nil),                                                  // 119: mesos.v1.Flag
+	(*Role)(nil),                                                  // 120: mesos.v1.Role
+	(*Metric)(nil),                                                // 121: mesos.v1.Metric
+	(*FileInfo)(nil),                                              // 122: mesos.v1.FileInfo
+	(*Device)(nil),                                                // 123: mesos.v1.Device
+	(*DeviceAccess)(nil),                                          // 124: mesos.v1.DeviceAccess
+	(*DeviceWhitelist)(nil),                                       // 125: mesos.v1.DeviceWhitelist
+	(*DrainConfig)(nil),                                           // 126: mesos.v1.DrainConfig
+	(*DrainInfo)(nil),                                             // 127: mesos.v1.DrainInfo
+	(*FrameworkInfo_Capability)(nil),                              // 128: mesos.v1.FrameworkInfo.Capability
+	nil,                                                           // 129: mesos.v1.FrameworkInfo.OfferFiltersEntry
+	(*CheckInfo_Command)(nil),                                     // 130: mesos.v1.CheckInfo.Command
+	(*CheckInfo_Http)(nil),                                        // 131: mesos.v1.CheckInfo.Http
+	(*CheckInfo_Tcp)(nil),                                         // 132: mesos.v1.CheckInfo.Tcp
+	(*HealthCheck_HTTPCheckInfo)(nil),                             // 133: mesos.v1.HealthCheck.HTTPCheckInfo
+	(*HealthCheck_TCPCheckInfo)(nil),                              // 134: mesos.v1.HealthCheck.TCPCheckInfo
+	(*CommandInfo_URI)(nil),                                       // 135: mesos.v1.CommandInfo.URI
+	(*DomainInfo_FaultDomain)(nil),                                // 136: mesos.v1.DomainInfo.FaultDomain
+	(*DomainInfo_FaultDomain_RegionInfo)(nil),                     // 137: mesos.v1.DomainInfo.FaultDomain.RegionInfo
+	(*DomainInfo_FaultDomain_ZoneInfo)(nil),                       // 138: mesos.v1.DomainInfo.FaultDomain.ZoneInfo
+	(*MasterInfo_Capability)(nil),                                 // 139: mesos.v1.MasterInfo.Capability
+	(*AgentInfo_Capability)(nil),                                  // 140: mesos.v1.AgentInfo.Capability
+	(*ResourceProviderInfo_Storage)(nil),                          // 141: mesos.v1.ResourceProviderInfo.Storage
+	(*Value_Scalar)(nil),                                          // 142: mesos.v1.Value.Scalar
+	(*Value_Range)(nil),                                           // 143: mesos.v1.Value.Range
+	(*Value_Ranges)(nil),                                          // 144: mesos.v1.Value.Ranges
+	(*Value_Set)(nil),                                             // 145: mesos.v1.Value.Set
+	(*Value_Text)(nil),                                            // 146: mesos.v1.Value.Text
+	(*Resource_AllocationInfo)(nil),                               // 147: mesos.v1.Resource.AllocationInfo
+	(*Resource_ReservationInfo)(nil),                              // 148: mesos.v1.Resource.ReservationInfo
+	(*Resource_DiskInfo)(nil),                                     // 149: mesos.v1.Resource.DiskInfo
+	(*Resource_RevocableInfo)(nil),                                // 150: mesos.v1.Resource.RevocableInfo
+	(*Resource_SharedInfo)(nil),                                   // 151: mesos.v1.Resource.SharedInfo
+	(*Resource_DiskInfo_Persistence)(nil),                         // 152: mesos.v1.Resource.DiskInfo.Persistence
+	(*Resource_DiskInfo_Source)(nil),                              // 153: mesos.v1.Resource.DiskInfo.Source
+	(*Resource_DiskInfo_Source_Path)(nil),                         // 154: mesos.v1.Resource.DiskInfo.Source.Path
+	(*Resource_DiskInfo_Source_Mount)(nil),                        // 155: mesos.v1.Resource.DiskInfo.Source.Mount
+	(*ResourceStatistics_RatePercentiles)(nil),                    // 156: mesos.v1.ResourceStatistics.RatePercentiles
+	(*ResourceStatistics_RateStatistics)(nil),                     // 157: mesos.v1.ResourceStatistics.RateStatistics
+	(*ResourceUsage_Executor)(nil),                                // 158: mesos.v1.ResourceUsage.Executor
+	(*ResourceUsage_Executor_Task)(nil),                           // 159: mesos.v1.ResourceUsage.Executor.Task
+	(*OfferFilters_ResourceQuantities)(nil),                       // 160: mesos.v1.OfferFilters.ResourceQuantities
+	(*OfferFilters_MinAllocatableResources)(nil),                  // 161: mesos.v1.OfferFilters.MinAllocatableResources
+	nil,                                                // 162: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
+	(*Offer_Operation)(nil),                            // 163: mesos.v1.Offer.Operation
+	(*Offer_Operation_Launch)(nil),                     // 164: mesos.v1.Offer.Operation.Launch
+	(*Offer_Operation_LaunchGroup)(nil),                // 165: mesos.v1.Offer.Operation.LaunchGroup
+	(*Offer_Operation_Reserve)(nil),                    // 166: mesos.v1.Offer.Operation.Reserve
+	(*Offer_Operation_Unreserve)(nil),                  // 167: mesos.v1.Offer.Operation.Unreserve
+	(*Offer_Operation_Create)(nil),                     // 168: mesos.v1.Offer.Operation.Create
+	(*Offer_Operation_Destroy)(nil),                    // 169: mesos.v1.Offer.Operation.Destroy
+	(*Offer_Operation_GrowVolume)(nil),                 // 170: mesos.v1.Offer.Operation.GrowVolume
+	(*Offer_Operation_ShrinkVolume)(nil),               // 171: mesos.v1.Offer.Operation.ShrinkVolume
+	(*Offer_Operation_CreateDisk)(nil),                 // 172: mesos.v1.Offer.Operation.CreateDisk
+	(*Offer_Operation_DestroyDisk)(nil),                // 173: mesos.v1.Offer.Operation.DestroyDisk
+	nil,                                                // 174: mesos.v1.TaskInfo.LimitsEntry
+	nil,                                                // 175: mesos.v1.Task.LimitsEntry
+	(*CheckStatusInfo_Command)(nil),                    // 176: mesos.v1.CheckStatusInfo.Command
+	(*CheckStatusInfo_Http)(nil),                       // 177: mesos.v1.CheckStatusInfo.Http
+	(*CheckStatusInfo_Tcp)(nil),                        // 178: mesos.v1.CheckStatusInfo.Tcp
+	(*Environment_Variable)(nil),                       // 179: mesos.v1.Environment.Variable
+	(*Secret_Reference)(nil),                           // 180: mesos.v1.Secret.Reference
+	(*Secret_Value)(nil),                               // 181: mesos.v1.Secret.Value
+	(*Image_Appc)(nil),                                 // 182: mesos.v1.Image.Appc
+	(*Image_Docker)(nil),                               // 183: mesos.v1.Image.Docker
+	(*Volume_Source)(nil),                              // 184: mesos.v1.Volume.Source
+	(*Volume_Source_DockerVolume)(nil),                 // 185: mesos.v1.Volume.Source.DockerVolume
+	(*Volume_Source_HostPath)(nil),                     // 186: mesos.v1.Volume.Source.HostPath
+	(*Volume_Source_SandboxPath)(nil),                  // 187: mesos.v1.Volume.Source.SandboxPath
+	(*Volume_Source_CSIVolume)(nil),                    // 188: mesos.v1.Volume.Source.CSIVolume
+	(*Volume_Source_CSIVolume_VolumeCapability)(nil),   // 189: mesos.v1.Volume.Source.CSIVolume.VolumeCapability
+	(*Volume_Source_CSIVolume_StaticProvisioning)(nil), // 190: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
+	(*Volume_Source_CSIVolume_VolumeCapability_BlockVolume)(nil), // 191: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
+	(*Volume_Source_CSIVolume_VolumeCapability_MountVolume)(nil), // 192: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
+	(*Volume_Source_CSIVolume_VolumeCapability_AccessMode)(nil),  // 193: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
+	nil,                              // 194: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
+	nil,                              // 195: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
+	nil,                              // 196: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
+	(*NetworkInfo_IPAddress)(nil),    // 197: mesos.v1.NetworkInfo.IPAddress
+	(*NetworkInfo_PortMapping)(nil),  // 198: mesos.v1.NetworkInfo.PortMapping
+	(*RLimitInfo_RLimit)(nil),        // 199: mesos.v1.RLimitInfo.RLimit
+	(*TTYInfo_WindowSize)(nil),       // 200: mesos.v1.TTYInfo.WindowSize
+	(*ContainerInfo_DockerInfo)(nil), // 201: mesos.v1.ContainerInfo.DockerInfo
+	(*ContainerInfo_MesosInfo)(nil),  // 202: mesos.v1.ContainerInfo.MesosInfo
+	(*ContainerInfo_DockerInfo_PortMapping)(nil),   // 203: mesos.v1.ContainerInfo.DockerInfo.PortMapping
+	(*CgroupInfo_Blkio)(nil),                       // 204: mesos.v1.CgroupInfo.Blkio
+	(*CgroupInfo_NetCls)(nil),                      // 205: mesos.v1.CgroupInfo.NetCls
+	(*CgroupInfo_Blkio_Value)(nil),                 // 206: mesos.v1.CgroupInfo.Blkio.Value
+	(*CgroupInfo_Blkio_CFQ)(nil),                   // 207: mesos.v1.CgroupInfo.Blkio.CFQ
+	(*CgroupInfo_Blkio_Throttling)(nil),            // 208: mesos.v1.CgroupInfo.Blkio.Throttling
+	(*CgroupInfo_Blkio_Statistics)(nil),            // 209: mesos.v1.CgroupInfo.Blkio.Statistics
+	(*CgroupInfo_Blkio_CFQ_Statistics)(nil),        // 210: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
+	(*CgroupInfo_Blkio_Throttling_Statistics)(nil), // 211: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
+	(*Device_Number)(nil),                          // 212: mesos.v1.Device.Number
+	(*DeviceAccess_Access)(nil),                    // 213: mesos.v1.DeviceAccess.Access
 }
 var file_mesos_v1_mesos_proto_depIdxs = []int32{
-	39,  // 0: mesos.v1.ContainerID.parent:type_name -> mesos.v1.ContainerID
-	44,  // 1: mesos.v1.URL.address:type_name -> mesos.v1.Address
-	90,  // 2: mesos.v1.URL.query:type_name -> mesos.v1.Parameter
-	42,  // 3: mesos.v1.Unavailability.start:type_name -> mesos.v1.TimeInfo
-	43,  // 4: mesos.v1.Unavailability.duration:type_name -> mesos.v1.DurationInfo
-	47,  // 5: mesos.v1.MachineInfo.id:type_name -> mesos.v1.MachineID
+	40,  // 0: mesos.v1.ContainerID.parent:type_name -> mesos.v1.ContainerID
+	45,  // 1: mesos.v1.URL.address:type_name -> mesos.v1.Address
+	93,  // 2: mesos.v1.URL.query:type_name -> mesos.v1.Parameter
+	43,  // 3: mesos.v1.Unavailability.start:type_name -> mesos.v1.TimeInfo
+	44,  // 4: mesos.v1.Unavailability.duration:type_name -> mesos.v1.DurationInfo
+	48,  // 5: mesos.v1.MachineInfo.id:type_name -> mesos.v1.MachineID
 	4,   // 6: mesos.v1.MachineInfo.mode:type_name -> mesos.v1.MachineInfo.Mode
-	46,  // 7: mesos.v1.MachineInfo.unavailability:type_name -> mesos.v1.Unavailability
-	34,  // 8: mesos.v1.FrameworkInfo.id:type_name -> mesos.v1.FrameworkID
-	125, // 9: mesos.v1.FrameworkInfo.capabilities:type_name -> mesos.v1.FrameworkInfo.Capability
-	109, // 10: mesos.v1.FrameworkInfo.labels:type_name -> mesos.v1.Labels
-	126, // 11: mesos.v1.FrameworkInfo.offer_filters:type_name -> mesos.v1.FrameworkInfo.OfferFiltersEntry
+	47,  // 7: mesos.v1.MachineInfo.unavailability:type_name -> mesos.v1.Unavailability
+	35,  // 8: mesos.v1.FrameworkInfo.id:type_name -> mesos.v1.FrameworkID
+	128, // 9: mesos.v1.FrameworkInfo.capabilities:type_name -> mesos.v1.FrameworkInfo.Capability
+	112, // 10: mesos.v1.FrameworkInfo.labels:type_name -> mesos.v1.Labels
+	129, // 11: mesos.v1.FrameworkInfo.offer_filters:type_name -> mesos.v1.FrameworkInfo.OfferFiltersEntry
 	6,   // 12: mesos.v1.CheckInfo.type:type_name -> mesos.v1.CheckInfo.Type
-	127, // 13: mesos.v1.CheckInfo.command:type_name -> mesos.v1.CheckInfo.Command
-	128, // 14: mesos.v1.CheckInfo.http:type_name -> mesos.v1.CheckInfo.Http
-	129, // 15: mesos.v1.CheckInfo.tcp:type_name -> mesos.v1.CheckInfo.Tcp
+	130, // 13: mesos.v1.CheckInfo.command:type_name -> mesos.v1.CheckInfo.Command
+	131, // 14: mesos.v1.CheckInfo.http:type_name -> mesos.v1.CheckInfo.Http
+	132, // 15: mesos.v1.CheckInfo.tcp:type_name -> mesos.v1.CheckInfo.Tcp
 	7,   // 16: mesos.v1.HealthCheck.type:type_name -> mesos.v1.HealthCheck.Type
-	53,  // 17: mesos.v1.HealthCheck.command:type_name -> mesos.v1.CommandInfo
-	130, // 18: mesos.v1.HealthCheck.http:type_name -> mesos.v1.HealthCheck.HTTPCheckInfo
-	131, // 19: mesos.v1.HealthCheck.tcp:type_name -> mesos.v1.HealthCheck.TCPCheckInfo
-	43,  // 20: mesos.v1.KillPolicy.grace_period:type_name -> mesos.v1.DurationInfo
-	132, // 21: mesos.v1.CommandInfo.uris:type_name -> mesos.v1.CommandInfo.URI
-	89,  // 22: mesos.v1.CommandInfo.environment:type_name -> mesos.v1.Environment
-	8,   // 23: mesos.v1.ExecutorInfo.type:type_name -> mesos.v1.ExecutorInfo.Type
-	38,  // 24: mesos.v1.ExecutorInfo.executor_id:type_name -> mesos.v1.ExecutorID
-	34,  // 25: mesos.v1.ExecutorInfo.framework_id:type_name -> mesos.v1.FrameworkID
-	53,  // 26: mesos.v1.ExecutorInfo.command:type_name -> mesos.v1.CommandInfo
-	106, // 27: mesos.v1.ExecutorInfo.container:type_name -> mesos.v1.ContainerInfo
-	64,  // 28: mesos.v1.ExecutorInfo.resources:type_name -> mesos.v1.Resource
-	113, // 29: mesos.v1.ExecutorInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
-	43,  // 30: mesos.v1.ExecutorInfo.shutdown_grace_period:type_name -> mesos.v1.DurationInfo
-	109, // 31: mesos.v1.ExecutorInfo.labels:type_name -> mesos.v1.Labels
-	133, // 32: mesos.v1.DomainInfo.fault_domain:type_name -> mesos.v1.DomainInfo.FaultDomain
-	44,  // 33: mesos.v1.MasterInfo.address:type_name -> mesos.v1.Address
-	55,  // 34: mesos.v1.MasterInfo.domain:type_name -> mesos.v1.DomainInfo
-	136, // 35: mesos.v1.MasterInfo.capabilities:type_name -> mesos.v1.MasterInfo.Capability
-	64,  // 36: mesos.v1.AgentInfo.resources:type_name -> mesos.v1.Resource
-	63,  // 37: mesos.v1.AgentInfo.attributes:type_name -> mesos.v1.Attribute
-	36,  // 38: mesos.v1.AgentInfo.id:type_name -> mesos.v1.AgentID
-	55,  // 39: mesos.v1.AgentInfo.domain:type_name -> mesos.v1.DomainInfo
-	11,  // 40: mesos.v1.CSIPluginContainerInfo.services:type_name -> mesos.v1.CSIPluginContainerInfo.Service
-	53,  // 41: mesos.v1.CSIPluginContainerInfo.command:type_name -> mesos.v1.CommandInfo
-	64,  // 42: mesos.v1.CSIPluginContainerInfo.resources:type_name -> mesos.v1.Resource
-	106, // 43: mesos.v1.CSIPluginContainerInfo.container:type_name -> mesos.v1.ContainerInfo
-	11,  // 44: mesos.v1.CSIPluginEndpoint.csi_service:type_name -> mesos.v1.CSIPluginContainerInfo.Service
-	58,  // 45: mesos.v1.CSIPluginInfo.containers:type_name -> mesos.v1.CSIPluginContainerInfo
-	59,  // 46: mesos.v1.CSIPluginInfo.endpoints:type_name -> mesos.v1.CSIPluginEndpoint
-	40,  // 47: mesos.v1.ResourceProviderInfo.id:type_name -> mesos.v1.ResourceProviderID
-	63,  // 48: mesos.v1.ResourceProviderInfo.attributes:type_name -> mesos.v1.Attribute
-	145, // 49: mesos.v1.ResourceProviderInfo.default_reservations:type_name -> mesos.v1.Resource.ReservationInfo
-	138, // 50: mesos.v1.ResourceProviderInfo.storage:type_name -> mesos.v1.ResourceProviderInfo.Storage
-	12,  // 51: mesos.v1.Value.type:type_name -> mesos.v1.Value.Type
-	139, // 52: mesos.v1.Value.scalar:type_name -> mesos.v1.Value.Scalar
-	141, // 53: mesos.v1.Value.ranges:type_name -> mesos.v1.Value.Ranges
-	142, // 54: mesos.v1.Value.set:type_name -> mesos.v1.Value.Set
-	143, // 55: mesos.v1.Value.text:type_name -> mesos.v1.Value.Text
-	12,  // 56: mesos.v1.Attribute.type:type_name -> mesos.v1.Value.Type
-	139, // 57: mesos.v1.Attribute.scalar:type_name -> mesos.v1.Value.Scalar
-	141, // 58: mesos.v1.Attribute.ranges:type_name -> mesos.v1.Value.Ranges
-	142, // 59: mesos.v1.Attribute.set:type_name -> mesos.v1.Value.Set
-	143, // 60: mesos.v1.Attribute.text:type_name -> mesos.v1.Value.Text
-	40,  // 61: mesos.v1.Resource.provider_id:type_name -> mesos.v1.ResourceProviderID
-	12,  // 62: mesos.v1.Resource.type:type_name -> mesos.v1.Value.Type
-	139, // 63: mesos.v1.Resource.scalar:type_name -> mesos.v1.Value.Scalar
-	141, // 64: mesos.v1.Resource.ranges:type_name -> mesos.v1.Value.Ranges
-	142, // 65: mesos.v1.Resource.set:type_name -> mesos.v1.Value.Set
-	144, // 66: mesos.v1.Resource.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
-	145, // 67: mesos.v1.Resource.reservation:type_name -> mesos.v1.Resource.ReservationInfo
-	145, // 68: mesos.v1.Resource.reservations:type_name -> mesos.v1.Resource.ReservationInfo
-	146, // 69: mesos.v1.Resource.disk:type_name -> mesos.v1.Resource.DiskInfo
-	147, // 70: mesos.v1.Resource.revocable:type_name -> mesos.v1.Resource.RevocableInfo
-	148, // 71: mesos.v1.Resource.shared:type_name -> mesos.v1.Resource.SharedInfo
-	66,  // 72: mesos.v1.SNMPStatistics.ip_stats:type_name -> mesos.v1.IpStatistics
-	67,  // 73: mesos.v1.SNMPStatistics.icmp_stats:type_name -> mesos.v1.IcmpStatistics
-	68,  // 74: mesos.v1.SNMPStatistics.tcp_stats:type_name -> mesos.v1.TcpStatistics
-	69,  // 75: mesos.v1.SNMPStatistics.udp_stats:type_name -> mesos.v1.UdpStatistics
-	150, // 76: mesos.v1.DiskStatistics.source:type_name -> mesos.v1.Resource.DiskInfo.Source
-	149, // 77: mesos.v1.DiskStatistics.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
-	71,  // 78: mesos.v1.ResourceStatistics.disk_statistics:type_name -> mesos.v1.DiskStatistics
-	206, // 79: mesos.v1.ResourceStatistics.blkio_statistics:type_name -> mesos.v1.CgroupInfo.Blkio.Statistics
-	74,  // 80: mesos.v1.ResourceStatistics.perf:type_name -> mesos.v1.PerfStatistics
-	154, // 81: mesos.v1.ResourceStatistics.net_rate_statistics:type_name -> mesos.v1.ResourceStatistics.RateStatistics
-	140, // 82: mesos.v1.ResourceStatistics.net_ephemeral_ports:type_name -> mesos.v1.Value.Range
-	65,  // 83: mesos.v1.ResourceStatistics.net_traffic_control_statistics:type_name -> mesos.v1.TrafficControlStatistics
-	70,  // 84: mesos.v1.ResourceStatistics.net_snmp_statistics:type_name -> mesos.v1.SNMPStatistics
-	155, // 85: mesos.v1.ResourceUsage.executors:type_name -> mesos.v1.ResourceUsage.Executor
-	64,  // 86: mesos.v1.ResourceUsage.total:type_name -> mesos.v1.Resource
-	158, // 87: mesos.v1.OfferFilters.min_allocatable_resources:type_name -> mesos.v1.OfferFilters.MinAllocatableResources
-	36,  // 88: mesos.v1.Request.agent_id:type_name -> mesos.v1.AgentID
-	64,  // 89: mesos.v1.Request.resources:type_name -> mesos.v1.Resource
-	35,  // 90: mesos.v1.Offer.id:type_name -> mesos.v1.OfferID
-	34,  // 91: mesos.v1.Offer.framework_id:type_name -> mesos.v1.FrameworkID
-	36,  // 92: mesos.v1.Offer.agent_id:type_name -> mesos.v1.AgentID
-	45,  // 93: mesos.v1.Offer.url:type_name -> mesos.v1.URL
-	55,  // 94: mesos.v1.Offer.domain:type_name -> mesos.v1.DomainInfo
-	64,  // 95: mesos.v1.Offer.resources:type_name -> mesos.v1.Resource
-	63,  // 96: mesos.v1.Offer.attributes:type_name -> mesos.v1.Attribute
-	38,  // 97: mesos.v1.Offer.executor_ids:type_name -> mesos.v1.ExecutorID
-	46,  // 98: mesos.v1.Offer.unavailability:type_name -> mesos.v1.Unavailability
-	144, // 99: mesos.v1.Offer.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
-	35,  // 100: mesos.v1.InverseOffer.id:type_name -> mesos.v1.OfferID
-	45,  // 101: mesos.v1.InverseOffer.url:type_name -> mesos.v1.URL
-	34,  // 102: mesos.v1.InverseOffer.framework_id:type_name -> mesos.v1.FrameworkID
-	36,  // 103: mesos.v1.InverseOffer.agent_id:type_name -> mesos.v1.AgentID
-	46,  // 104: mesos.v1.InverseOffer.unavailability:type_name -> mesos.v1.Unavailability
-	64,  // 105: mesos.v1.InverseOffer.resources:type_name -> mesos.v1.Resource
-	37,  // 106: mesos.v1.TaskInfo.task_id:type_name -> mesos.v1.TaskID
-	36,  // 107: mesos.v1.TaskInfo.agent_id:type_name -> mesos.v1.AgentID
-	64,  // 108: mesos.v1.TaskInfo.resources:type_name -> mesos.v1.Resource
-	54,  // 109: mesos.v1.TaskInfo.executor:type_name -> mesos.v1.ExecutorInfo
-	53,  // 110: mesos.v1.TaskInfo.command:type_name -> mesos.v1.CommandInfo
-	106, // 111: mesos.v1.TaskInfo.container:type_name -> mesos.v1.ContainerInfo
-	51,  // 112: mesos.v1.TaskInfo.health_check:type_name -> mesos.v1.HealthCheck
-	50,  // 113: mesos.v1.TaskInfo.check:type_name -> mesos.v1.CheckInfo
-	52,  // 114: mesos.v1.TaskInfo.kill_policy:type_name -> mesos.v1.KillPolicy
-	109, // 115: mesos.v1.TaskInfo.labels:type_name -> mesos.v1.Labels
-	113, // 116: mesos.v1.TaskInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
-	43,  // 117: mesos.v1.TaskInfo.max_completion_time:type_name -> mesos.v1.DurationInfo
-	171, // 118: mesos.v1.TaskInfo.limits:type_name -> mesos.v1.TaskInfo.LimitsEntry
-	79,  // 119: mesos.v1.TaskGroupInfo.tasks:type_name -> mesos.v1.TaskInfo
-	37,  // 120: mesos.v1.Task.task_id:type_name -> mesos.v1.TaskID
-	34,  // 121: mesos.v1.Task.framework_id:type_name -> mesos.v1.FrameworkID
-	38,  // 122: mesos.v1.Task.executor_id:type_name -> mesos.v1.ExecutorID
-	36,  // 123: mesos.v1.Task.agent_id:type_name -> mesos.v1.AgentID
-	1,   // 124: mesos.v1.Task.state:type_name -> mesos.v1.TaskState
-	64,  // 125: mesos.v1.Task.resources:type_name -> mesos.v1.Resource
-	87,  // 126: mesos.v1.Task.statuses:type_name -> mesos.v1.TaskStatus
-	1,   // 127: mesos.v1.Task.status_update_state:type_name -> mesos.v1.TaskState
-	109, // 128: mesos.v1.Task.labels:type_name -> mesos.v1.Labels
-	113, // 129: mesos.v1.Task.discovery:type_name -> mesos.v1.DiscoveryInfo
-	106, // 130: mesos.v1.Task.container:type_name -> mesos.v1.ContainerInfo
-	51,  // 131: mesos.v1.Task.health_check:type_name -> mesos.v1.HealthCheck
-	52,  // 132: mesos.v1.Task.kill_policy:type_name -> mesos.v1.KillPolicy
-	172, // 133: mesos.v1.Task.limits:type_name -> mesos.v1.Task.LimitsEntry
-	64,  // 134: mesos.v1.TaskResourceLimitation.resources:type_name -> mesos.v1.Resource
-	34,  // 135: mesos.v1.Operation.framework_id:type_name -> mesos.v1.FrameworkID
-	36,  // 136: mesos.v1.Operation.agent_id:type_name -> mesos.v1.AgentID
-	160, // 137: mesos.v1.Operation.info:type_name -> mesos.v1.Offer.Operation
-	85,  // 138: mesos.v1.Operation.latest_status:type_name -> mesos.v1.OperationStatus
-	85,  // 139: mesos.v1.Operation.statuses:type_name -> mesos.v1.OperationStatus
-	83,  // 140: mesos.v1.Operation.uuid:type_name -> mesos.v1.UUID
-	41,  // 141: mesos.v1.OperationStatus.operation_id:type_name -> mesos.v1.OperationID
-	2,   // 142: mesos.v1.OperationStatus.state:type_name -> mesos.v1.OperationState
-	64,  // 143: mesos.v1.OperationStatus.converted_resources:type_name -> mesos.v1.Resource
-	83,  // 144: mesos.v1.OperationStatus.uuid:type_name -> mesos.v1.UUID
-	36,  // 145: mesos.v1.OperationStatus.agent_id:type_name -> mesos.v1.AgentID
-	40,  // 146: mesos.v1.OperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
-	6,   // 147: mesos.v1.CheckStatusInfo.type:type_name -> mesos.v1.CheckInfo.Type
-	173, // 148: mesos.v1.CheckStatusInfo.command:type_name -> mesos.v1.CheckStatusInfo.Command
-	174, // 149: mesos.v1.CheckStatusInfo.http:type_name -> mesos.v1.CheckStatusInfo.Http
-	175, // 150: mesos.v1.CheckStatusInfo.tcp:type_name -> mesos.v1.CheckStatusInfo.Tcp
-	37,  // 151: mesos.v1.TaskStatus.task_id:type_name -> mesos.v1.TaskID
-	1,   // 152: mesos.v1.TaskStatus.state:type_name -> mesos.v1.TaskState
-	16,  // 153: mesos.v1.TaskStatus.source:type_name -> mesos.v1.TaskStatus.Source
-	17,  // 154: mesos.v1.TaskStatus.reason:type_name -> mesos.v1.TaskStatus.Reason
-	36,  // 155: mesos.v1.TaskStatus.agent_id:type_name -> mesos.v1.AgentID
-	38,  // 156: mesos.v1.TaskStatus.executor_id:type_name -> mesos.v1.ExecutorID
-	86,  // 157: mesos.v1.TaskStatus.check_status:type_name -> mesos.v1.CheckStatusInfo
-	109, // 158: mesos.v1.TaskStatus.labels:type_name -> mesos.v1.Labels
-	107, // 159: mesos.v1.TaskStatus.container_status:type_name -> mesos.v1.ContainerStatus
-	42,  // 160: mesos.v1.TaskStatus.unreachable_time:type_name -> mesos.v1.TimeInfo
-	82,  // 161: mesos.v1.TaskStatus.limitation:type_name -> mesos.v1.TaskResourceLimitation
-	176, // 162: mesos.v1.Environment.variables:type_name -> mesos.v1.Environment.Variable
-	90,  // 163: mesos.v1.Parameters.parameter:type_name -> mesos.v1.Parameter
-	92,  // 164: mesos.v1.Credentials.credentials:type_name -> mesos.v1.Credential
-	19,  // 165: mesos.v1.Secret.type:type_name -> mesos.v1.Secret.Type
-	177, // 166: mesos.v1.Secret.reference:type_name -> mesos.v1.Secret.Reference
-	178, // 167: mesos.v1.Secret.value:type_name -> mesos.v1.Secret.Value
-	95,  // 168: mesos.v1.RateLimits.limits:type_name -> mesos.v1.RateLimit
-	20,  // 169: mesos.v1.Image.type:type_name -> mesos.v1.Image.Type
-	179, // 170: mesos.v1.Image.appc:type_name -> mesos.v1.Image.Appc
-	180, // 171: mesos.v1.Image.docker:type_name -> mesos.v1.Image.Docker
-	21,  // 172: mesos.v1.MountPropagation.mode:type_name -> mesos.v1.MountPropagation.Mode
-	22,  // 173: mesos.v1.Volume.mode:type_name -> mesos.v1.Volume.Mode
-	97,  // 174: mesos.v1.Volume.image:type_name -> mesos.v1.Image
-	181, // 175: mesos.v1.Volume.source:type_name -> mesos.v1.Volume.Source
-	194, // 176: mesos.v1.NetworkInfo.ip_addresses:type_name -> mesos.v1.NetworkInfo.IPAddress
-	109, // 177: mesos.v1.NetworkInfo.labels:type_name -> mesos.v1.Labels
-	195, // 178: mesos.v1.NetworkInfo.port_mappings:type_name -> mesos.v1.NetworkInfo.PortMapping
-	27,  // 179: mesos.v1.CapabilityInfo.capabilities:type_name -> mesos.v1.CapabilityInfo.Capability
-	101, // 180: mesos.v1.LinuxInfo.capability_info:type_name -> mesos.v1.CapabilityInfo
-	101, // 181: mesos.v1.LinuxInfo.bounding_capabilities:type_name -> mesos.v1.CapabilityInfo
-	101, // 182: mesos.v1.LinuxInfo.effective_capabilities:type_name -> mesos.v1.CapabilityInfo
-	102, // 183: mesos.v1.LinuxInfo.seccomp:type_name -> mesos.v1.SeccompInfo
-	28,  // 184: mesos.v1.LinuxInfo.ipc_mode:type_name -> mesos.v1.LinuxInfo.IpcMode
-	196, // 185: mesos.v1.RLimitInfo.rlimits:type_name -> mesos.v1.RLimitInfo.RLimit
-	197, // 186: mesos.v1.TTYInfo.window_size:type_name -> mesos.v1.TTYInfo.WindowSize
-	30,  // 187: mesos.v1.ContainerInfo.type:type_name -> mesos.v1.ContainerInfo.Type
-	99,  // 188: mesos.v1.ContainerInfo.volumes:type_name -> mesos.v1.Volume
-	198, // 189: mesos.v1.ContainerInfo.docker:type_name -> mesos.v1.ContainerInfo.DockerInfo
-	199, // 190: mesos.v1.ContainerInfo.mesos:type_name -> mesos.v1.ContainerInfo.MesosInfo
-	100, // 191: mesos.v1.ContainerInfo.network_infos:type_name -> mesos.v1.NetworkInfo
-	103, // 192: mesos.v1.ContainerInfo.linux_info:type_name -> mesos.v1.LinuxInfo
-	104, // 193: mesos.v1.ContainerInfo.rlimit_info:type_name -> mesos.v1.RLimitInfo
-	105, // 194: mesos.v1.ContainerInfo.tty_info:type_name -> mesos.v1.TTYInfo
-	39,  // 195: mesos.v1.ContainerStatus.container_id:type_name -> mesos.v1.ContainerID
-	100, // 196: mesos.v1.ContainerStatus.network_infos:type_name -> mesos.v1.NetworkInfo
-	108, // 197: mesos.v1.ContainerStatus.cgroup_info:type_name -> mesos.v1.CgroupInfo
-	202, // 198: mesos.v1.CgroupInfo.net_cls:type_name -> mesos.v1.CgroupInfo.NetCls
-	110, // 199: mesos.v1.Labels.labels:type_name -> mesos.v1.Label
-	33,  // 200: mesos.v1.Port.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
-	109, // 201: mesos.v1.Port.labels:type_name -> mesos.v1.Labels
-	111, // 202: mesos.v1.Ports.ports:type_name -> mesos.v1.Port
-	33,  // 203: mesos.v1.DiscoveryInfo.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
-	112, // 204: mesos.v1.DiscoveryInfo.ports:type_name -> mesos.v1.Ports
-	109, // 205: mesos.v1.DiscoveryInfo.labels:type_name -> mesos.v1.Labels
-	34,  // 206: mesos.v1.Role.frameworks:type_name -> mesos.v1.FrameworkID
-	64,  // 207: mesos.v1.Role.resources:type_name -> mesos.v1.Resource
-	42,  // 208: mesos.v1.FileInfo.mtime:type_name -> mesos.v1.TimeInfo
-	209, // 209: mesos.v1.Device.number:type_name -> mesos.v1.Device.Number
-	120, // 210: mesos.v1.DeviceAccess.device:type_name -> mesos.v1.Device
-	210, // 211: mesos.v1.DeviceAccess.access:type_name -> mesos.v1.DeviceAccess.Access
-	121, // 212: mesos.v1.DeviceWhitelist.allowed_devices:type_name -> mesos.v1.DeviceAccess
-	43,  // 213: mesos.v1.DrainConfig.max_grace_period:type_name -> mesos.v1.DurationInfo
-	3,   // 214: mesos.v1.DrainInfo.state:type_name -> mesos.v1.DrainState
-	123, // 215: mesos.v1.DrainInfo.config:type_name -> mesos.v1.DrainConfig
-	5,   // 216: mesos.v1.FrameworkInfo.Capability.type:type_name -> mesos.v1.FrameworkInfo.Capability.Type
-	75,  // 217: mesos.v1.FrameworkInfo.OfferFiltersEntry.value:type_name -> mesos.v1.OfferFilters
-	53,  // 218: mesos.v1.CheckInfo.Command.command:type_name -> mesos.v1.CommandInfo
-	26,  // 219: mesos.v1.HealthCheck.HTTPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	26,  // 220: mesos.v1.HealthCheck.TCPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	134, // 221: mesos.v1.DomainInfo.FaultDomain.region:type_name -> mesos.v1.DomainInfo.FaultDomain.RegionInfo
-	135, // 222: mesos.v1.DomainInfo.FaultDomain.zone:type_name -> mesos.v1.DomainInfo.FaultDomain.ZoneInfo
-	9,   // 223: mesos.v1.MasterInfo.Capability.type:type_name -> mesos.v1.MasterInfo.Capability.Type
-	10,  // 224: mesos.v1.AgentInfo.Capability.type:type_name -> mesos.v1.AgentInfo.Capability.Type
-	60,  // 225: mesos.v1.ResourceProviderInfo.Storage.plugin:type_name -> mesos.v1.CSIPluginInfo
-	140, // 226: mesos.v1.Value.Ranges.range:type_name -> mesos.v1.Value.Range
-	13,  // 227: mesos.v1.Resource.ReservationInfo.type:type_name -> mesos.v1.Resource.ReservationInfo.Type
-	109, // 228: mesos.v1.Resource.ReservationInfo.labels:type_name -> mesos.v1.Labels
-	149, // 229: mesos.v1.Resource.DiskInfo.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
-	99,  // 230: mesos.v1.Resource.DiskInfo.volume:type_name -> mesos.v1.Volume
-	150, // 231: mesos.v1.Resource.DiskInfo.source:type_name -> mesos.v1.Resource.DiskInfo.Source
-	14,  // 232: mesos.v1.Resource.DiskInfo.Source.type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
-	151, // 233: mesos.v1.Resource.DiskInfo.Source.path:type_name -> mesos.v1.Resource.DiskInfo.Source.Path
-	152, // 234: mesos.v1.Resource.DiskInfo.Source.mount:type_name -> mesos.v1.Resource.DiskInfo.Source.Mount
-	109, // 235: mesos.v1.Resource.DiskInfo.Source.metadata:type_name -> mesos.v1.Labels
-	153, // 236: mesos.v1.ResourceStatistics.RateStatistics.rx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 237: mesos.v1.ResourceStatistics.RateStatistics.rx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 238: mesos.v1.ResourceStatistics.RateStatistics.rx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 239: mesos.v1.ResourceStatistics.RateStatistics.rx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 240: mesos.v1.ResourceStatistics.RateStatistics.tx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 241: mesos.v1.ResourceStatistics.RateStatistics.tx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 242: mesos.v1.ResourceStatistics.RateStatistics.tx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	153, // 243: mesos.v1.ResourceStatistics.RateStatistics.tx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	54,  // 244: mesos.v1.ResourceUsage.Executor.executor_info:type_name -> mesos.v1.ExecutorInfo
-	64,  // 245: mesos.v1.ResourceUsage.Executor.allocated:type_name -> mesos.v1.Resource
-	72,  // 246: mesos.v1.ResourceUsage.Executor.statistics:type_name -> mesos.v1.ResourceStatistics
-	39,  // 247: mesos.v1.ResourceUsage.Executor.container_id:type_name -> mesos.v1.ContainerID
-	156, // 248: mesos.v1.ResourceUsage.Executor.tasks:type_name -> mesos.v1.ResourceUsage.Executor.Task
-	37,  // 249: mesos.v1.ResourceUsage.Executor.Task.id:type_name -> mesos.v1.TaskID
-	64,  // 250: mesos.v1.ResourceUsage.Executor.Task.resources:type_name -> mesos.v1.Resource
-	109, // 251: mesos.v1.ResourceUsage.Executor.Task.labels:type_name -> mesos.v1.Labels
-	159, // 252: mesos.v1.OfferFilters.ResourceQuantities.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
-	157, // 253: mesos.v1.OfferFilters.MinAllocatableResources.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities
-	139, // 254: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry.value:type_name -> mesos.v1.Value.Scalar
-	15,  // 255: mesos.v1.Offer.Operation.type:type_name -> mesos.v1.Offer.Operation.Type
-	41,  // 256: mesos.v1.Offer.Operation.id:type_name -> mesos.v1.OperationID
-	161, // 257: mesos.v1.Offer.Operation.launch:type_name -> mesos.v1.Offer.Operation.Launch
-	162, // 258: mesos.v1.Offer.Operation.launch_group:type_name -> mesos.v1.Offer.Operation.LaunchGroup
-	163, // 259: mesos.v1.Offer.Operation.reserve:type_name -> mesos.v1.Offer.Operation.Reserve
-	164, // 260: mesos.v1.Offer.Operation.unreserve:type_name -> mesos.v1.Offer.Operation.Unreserve
-	165, // 261: mesos.v1.Offer.Operation.create:type_name -> mesos.v1.Offer.Operation.Create
-	166, // 262: mesos.v1.Offer.Operation.destroy:type_name -> mesos.v1.Offer.Operation.Destroy
-	167, // 263: mesos.v1.Offer.Operation.grow_volume:type_name -> mesos.v1.Offer.Operation.GrowVolume
-	168, // 264: mesos.v1.Offer.Operation.shrink_volume:type_name -> mesos.v1.Offer.Operation.ShrinkVolume
-	169, // 265: mesos.v1.Offer.Operation.create_disk:type_name -> mesos.v1.Offer.Operation.CreateDisk
-	170, // 266: mesos.v1.Offer.Operation.destroy_disk:type_name -> mesos.v1.Offer.Operation.DestroyDisk
-	79,  // 267: mesos.v1.Offer.Operation.Launch.task_infos:type_name -> mesos.v1.TaskInfo
-	54,  // 268: mesos.v1.Offer.Operation.LaunchGroup.executor:type_name -> mesos.v1.ExecutorInfo
-	80,  // 269: mesos.v1.Offer.Operation.LaunchGroup.task_group:type_name -> mesos.v1.TaskGroupInfo
-	64,  // 270: mesos.v1.Offer.Operation.Reserve.source:type_name -> mesos.v1.Resource
-	64,  // 271: mesos.v1.Offer.Operation.Reserve.resources:type_name -> mesos.v1.Resource
-	64,  // 272: mesos.v1.Offer.Operation.Unreserve.resources:type_name -> mesos.v1.Resource
-	64,  // 273: mesos.v1.Offer.Operation.Create.volumes:type_name -> mesos.v1.Resource
-	64,  // 274: mesos.v1.Offer.Operation.Destroy.volumes:type_name -> mesos.v1.Resource
-	64,  // 275: mesos.v1.Offer.Operation.GrowVolume.volume:type_name -> mesos.v1.Resource
-	64,  // 276: mesos.v1.Offer.Operation.GrowVolume.addition:type_name -> mesos.v1.Resource
-	64,  // 277: mesos.v1.Offer.Operation.ShrinkVolume.volume:type_name -> mesos.v1.Resource
-	139, // 278: mesos.v1.Offer.Operation.ShrinkVolume.subtract:type_name -> mesos.v1.Value.Scalar
-	64,  // 279: mesos.v1.Offer.Operation.CreateDisk.source:type_name -> mesos.v1.Resource
-	14,  // 280: mesos.v1.Offer.Operation.CreateDisk.target_type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
-	64,  // 281: mesos.v1.Offer.Operation.DestroyDisk.source:type_name -> mesos.v1.Resource
-	139, // 282: mesos.v1.TaskInfo.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
-	139, // 283: mesos.v1.Task.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
-	18,  // 284: mesos.v1.Environment.Variable.type:type_name -> mesos.v1.Environment.Variable.Type
-	94,  // 285: mesos.v1.Environment.Variable.secret:type_name -> mesos.v1.Secret
-	109, // 286: mesos.v1.Image.Appc.labels:type_name -> mesos.v1.Labels
-	92,  // 287: mesos.v1.Image.Docker.credential:type_name -> mesos.v1.Credential
-	94,  // 288: mesos.v1.Image.Docker.config:type_name -> mesos.v1.Secret
-	23,  // 289: mesos.v1.Volume.Source.type:type_name -> mesos.v1.Volume.Source.Type
-	182, // 290: mesos.v1.Volume.Source.docker_volume:type_name -> mesos.v1.Volume.Source.DockerVolume
-	183, // 291: mesos.v1.Volume.Source.host_path:type_name -> mesos.v1.Volume.Source.HostPath
-	184, // 292: mesos.v1.Volume.Source.sandbox_path:type_name -> mesos.v1.Volume.Source.SandboxPath
-	94,  // 293: mesos.v1.Volume.Source.secret:type_name -> mesos.v1.Secret
-	185, // 294: mesos.v1.Volume.Source.csi_volume:type_name -> mesos.v1.Volume.Source.CSIVolume
-	91,  // 295: mesos.v1.Volume.Source.DockerVolume.driver_options:type_name -> mesos.v1.Parameters
-	98,  // 296: mesos.v1.Volume.Source.HostPath.mount_propagation:type_name -> mesos.v1.MountPropagation
-	24,  // 297: mesos.v1.Volume.Source.SandboxPath.type:type_name -> mesos.v1.Volume.Source.SandboxPath.Type
-	187, // 298: mesos.v1.Volume.Source.CSIVolume.static_provisioning:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
-	188, // 299: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.block:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
-	189, // 300: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.mount:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
-	190, // 301: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.access_mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
-	186, // 302: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_capability:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability
-	191, // 303: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_stage_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
-	192, // 304: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_publish_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
-	193, // 305: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_context:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
-	25,  // 306: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
-	94,  // 307: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry.value:type_name -> mesos.v1.Secret
-	94,  // 308: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry.value:type_name -> mesos.v1.Secret
-	26,  // 309: mesos.v1.NetworkInfo.IPAddress.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	29,  // 310: mesos.v1.RLimitInfo.RLimit.type:type_name -> mesos.v1.RLimitInfo.RLimit.Type
-	31,  // 311: mesos.v1.ContainerInfo.DockerInfo.network:type_name -> mesos.v1.ContainerInfo.DockerInfo.Network
-	200, // 312: mesos.v1.ContainerInfo.DockerInfo.port_mappings:type_name -> mesos.v1.ContainerInfo.DockerInfo.PortMapping
-	90,  // 313: mesos.v1.ContainerInfo.DockerInfo.parameters:type_name -> mesos.v1.Parameter
-	97,  // 314: mesos.v1.ContainerInfo.MesosInfo.image:type_name -> mesos.v1.Image
-	32,  // 315: mesos.v1.CgroupInfo.Blkio.Value.op:type_name -> mesos.v1.CgroupInfo.Blkio.Operation
-	207, // 316: mesos.v1.CgroupInfo.Blkio.Statistics.cfq:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
-	207, // 317: mesos.v1.CgroupInfo.Blkio.Statistics.cfq_recursive:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
-	208, // 318: mesos.v1.CgroupInfo.Blkio.Statistics.throttling:type_name -> mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
-	209, // 319: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.device:type_name -> mesos.v1.Device.Number
-	203, // 320: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 321: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 322: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 323: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_wait_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 324: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_merged:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 325: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_queued:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	209, // 326: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.device:type_name -> mesos.v1.Device.Number
-	203, // 327: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	203, // 328: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	329, // [329:329] is the sub-list for method output_type
-	329, // [329:329] is the sub-list for method input_type
-	329, // [329:329] is the sub-list for extension type_name
-	329, // [329:329] is the sub-list for extension extendee
-	0,   // [0:329] is the sub-list for field type_name
+	56,  // 17: mesos.v1.HealthCheck.command:type_name -> mesos.v1.CommandInfo
+	133, // 18: mesos.v1.HealthCheck.http:type_name -> mesos.v1.HealthCheck.HTTPCheckInfo
+	134, // 19: mesos.v1.HealthCheck.tcp:type_name -> mesos.v1.HealthCheck.TCPCheckInfo
+	8,   // 20: mesos.v1.Probe.protocol:type_name -> mesos.v1.Probe.Protocol
+	27,  // 21: mesos.v1.Probe.ip_protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	44,  // 22: mesos.v1.KillPolicy.grace_period:type_name -> mesos.v1.DurationInfo
+	135, // 23: mesos.v1.CommandInfo.uris:type_name -> mesos.v1.CommandInfo.URI
+	92,  // 24: mesos.v1.CommandInfo.environment:type_name -> mesos.v1.Environment
+	9,   // 25: mesos.v1.ExecutorInfo.type:type_name -> mesos.v1.ExecutorInfo.Type
+	39,  // 26: mesos.v1.ExecutorInfo.executor_id:type_name -> mesos.v1.ExecutorID
+	35,  // 27: mesos.v1.ExecutorInfo.framework_id:type_name -> mesos.v1.FrameworkID
+	56,  // 28: mesos.v1.ExecutorInfo.command:type_name -> mesos.v1.CommandInfo
+	109, // 29: mesos.v1.ExecutorInfo.container:type_name -> mesos.v1.ContainerInfo
+	67,  // 30: mesos.v1.ExecutorInfo.resources:type_name -> mesos.v1.Resource
+	116, // 31: mesos.v1.ExecutorInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
+	44,  // 32: mesos.v1.ExecutorInfo.shutdown_grace_period:type_name -> mesos.v1.DurationInfo
+	112, // 33: mesos.v1.ExecutorInfo.labels:type_name -> mesos.v1.Labels
+	136, // 34: mesos.v1.DomainInfo.fault_domain:type_name -> mesos.v1.DomainInfo.FaultDomain
+	45,  // 35: mesos.v1.MasterInfo.address:type_name -> mesos.v1.Address
+	58,  // 36: mesos.v1.MasterInfo.domain:type_name -> mesos.v1.DomainInfo
+	139, // 37: mesos.v1.MasterInfo.capabilities:type_name -> mesos.v1.MasterInfo.Capability
+	67,  // 38: mesos.v1.AgentInfo.resources:type_name -> mesos.v1.Resource
+	66,  // 39: mesos.v1.AgentInfo.attributes:type_name -> mesos.v1.Attribute
+	37,  // 40: mesos.v1.AgentInfo.id:type_name -> mesos.v1.AgentID
+	58,  // 41: mesos.v1.AgentInfo.domain:type_name -> mesos.v1.DomainInfo
+	12,  // 42: mesos.v1.CSIPluginContainerInfo.services:type_name -> mesos.v1.CSIPluginContainerInfo.Service
+	56,  // 43: mesos.v1.CSIPluginContainerInfo.command:type_name -> mesos.v1.CommandInfo
+	67,  // 44: mesos.v1.CSIPluginContainerInfo.resources:type_name -> mesos.v1.Resource
+	109, // 45: mesos.v1.CSIPluginContainerInfo.container:type_name -> mesos.v1.ContainerInfo
+	12,  // 46: mesos.v1.CSIPluginEndpoint.csi_service:type_name -> mesos.v1.CSIPluginContainerInfo.Service
+	61,  // 47: mesos.v1.CSIPluginInfo.containers:type_name -> mesos.v1.CSIPluginContainerInfo
+	62,  // 48: mesos.v1.CSIPluginInfo.endpoints:type_name -> mesos.v1.CSIPluginEndpoint
+	41,  // 49: mesos.v1.ResourceProviderInfo.id:type_name -> mesos.v1.ResourceProviderID
+	66,  // 50: mesos.v1.ResourceProviderInfo.attributes:type_name -> mesos.v1.Attribute
+	148, // 51: mesos.v1.ResourceProviderInfo.default_reservations:type_name -> mesos.v1.Resource.ReservationInfo
+	141, // 52: mesos.v1.ResourceProviderInfo.storage:type_name -> mesos.v1.ResourceProviderInfo.Storage
+	13,  // 53: mesos.v1.Value.type:type_name -> mesos.v1.Value.Type
+	142, // 54: mesos.v1.Value.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 55: mesos.v1.Value.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 56: mesos.v1.Value.set:type_name -> mesos.v1.Value.Set
+	146, // 57: mesos.v1.Value.text:type_name -> mesos.v1.Value.Text
+	13,  // 58: mesos.v1.Attribute.type:type_name -> mesos.v1.Value.Type
+	142, // 59: mesos.v1.Attribute.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 60: mesos.v1.Attribute.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 61: mesos.v1.Attribute.set:type_name -> mesos.v1.Value.Set
+	146, // 62: mesos.v1.Attribute.text:type_name -> mesos.v1.Value.Text
+	41,  // 63: mesos.v1.Resource.provider_id:type_name -> mesos.v1.ResourceProviderID
+	13,  // 64: mesos.v1.Resource.type:type_name -> mesos.v1.Value.Type
+	142, // 65: mesos.v1.Resource.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 66: mesos.v1.Resource.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 67: mesos.v1.Resource.set:type_name -> mesos.v1.Value.Set
+	147, // 68: mesos.v1.Resource.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
+	148, // 69: mesos.v1.Resource.reservation:type_name -> mesos.v1.Resource.ReservationInfo
+	148, // 70: mesos.v1.Resource.reservations:type_name -> mesos.v1.Resource.ReservationInfo
+	149, // 71: mesos.v1.Resource.disk:type_name -> mesos.v1.Resource.DiskInfo
+	150, // 72: mesos.v1.Resource.revocable:type_name -> mesos.v1.Resource.RevocableInfo
+	151, // 73: mesos.v1.Resource.shared:type_name -> mesos.v1.Resource.SharedInfo
+	69,  // 74: mesos.v1.SNMPStatistics.ip_stats:type_name -> mesos.v1.IpStatistics
+	70,  // 75: mesos.v1.SNMPStatistics.icmp_stats:type_name -> mesos.v1.IcmpStatistics
+	71,  // 76: mesos.v1.SNMPStatistics.tcp_stats:type_name -> mesos.v1.TcpStatistics
+	72,  // 77: mesos.v1.SNMPStatistics.udp_stats:type_name -> mesos.v1.UdpStatistics
+	153, // 78: mesos.v1.DiskStatistics.source:type_name -> mesos.v1.Resource.DiskInfo.Source
+	152, // 79: mesos.v1.DiskStatistics.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
+	74,  // 80: mesos.v1.ResourceStatistics.disk_statistics:type_name -> mesos.v1.DiskStatistics
+	209, // 81: mesos.v1.ResourceStatistics.blkio_statistics:type_name -> mesos.v1.CgroupInfo.Blkio.Statistics
+	77,  // 82: mesos.v1.ResourceStatistics.perf:type_name -> mesos.v1.PerfStatistics
+	157, // 83: mesos.v1.ResourceStatistics.net_rate_statistics:type_name -> mesos.v1.ResourceStatistics.RateStatistics
+	143, // 84: mesos.v1.ResourceStatistics.net_ephemeral_ports:type_name -> mesos.v1.Value.Range
+	68,  // 85: mesos.v1.ResourceStatistics.net_traffic_control_statistics:type_name -> mesos.v1.TrafficControlStatistics
+	73,  // 86: mesos.v1.ResourceStatistics.net_snmp_statistics:type_name -> mesos.v1.SNMPStatistics
+	158, // 87: mesos.v1.ResourceUsage.executors:type_name -> mesos.v1.ResourceUsage.Executor
+	67,  // 88: mesos.v1.ResourceUsage.total:type_name -> mesos.v1.Resource
+	161, // 89: mesos.v1.OfferFilters.min_allocatable_resources:type_name -> mesos.v1.OfferFilters.MinAllocatableResources
+	37,  // 90: mesos.v1.Request.agent_id:type_name -> mesos.v1.AgentID
+	67,  // 91: mesos.v1.Request.resources:type_name -> mesos.v1.Resource
+	36,  // 92: mesos.v1.Offer.id:type_name -> mesos.v1.OfferID
+	35,  // 93: mesos.v1.Offer.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 94: mesos.v1.Offer.agent_id:type_name -> mesos.v1.AgentID
+	46,  // 95: mesos.v1.Offer.url:type_name -> mesos.v1.URL
+	58,  // 96: mesos.v1.Offer.domain:type_name -> mesos.v1.DomainInfo
+	67,  // 97: mesos.v1.Offer.resources:type_name -> mesos.v1.Resource
+	66,  // 98: mesos.v1.Offer.attributes:type_name -> mesos.v1.Attribute
+	39,  // 99: mesos.v1.Offer.executor_ids:type_name -> mesos.v1.ExecutorID
+	47,  // 100: mesos.v1.Offer.unavailability:type_name -> mesos.v1.Unavailability
+	147, // 101: mesos.v1.Offer.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
+	36,  // 102: mesos.v1.InverseOffer.id:type_name -> mesos.v1.OfferID
+	46,  // 103: mesos.v1.InverseOffer.url:type_name -> mesos.v1.URL
+	35,  // 104: mesos.v1.InverseOffer.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 105: mesos.v1.InverseOffer.agent_id:type_name -> mesos.v1.AgentID
+	47,  // 106: mesos.v1.InverseOffer.unavailability:type_name -> mesos.v1.Unavailability
+	67,  // 107: mesos.v1.InverseOffer.resources:type_name -> mesos.v1.Resource
+	38,  // 108: mesos.v1.TaskInfo.task_id:type_name -> mesos.v1.TaskID
+	37,  // 109: mesos.v1.TaskInfo.agent_id:type_name -> mesos.v1.AgentID
+	67,  // 110: mesos.v1.TaskInfo.resources:type_name -> mesos.v1.Resource
+	57,  // 111: mesos.v1.TaskInfo.executor:type_name -> mesos.v1.ExecutorInfo
+	56,  // 112: mesos.v1.TaskInfo.command:type_name -> mesos.v1.CommandInfo
+	109, // 113: mesos.v1.TaskInfo.container:type_name -> mesos.v1.ContainerInfo
+	52,  // 114: mesos.v1.TaskInfo.health_check:type_name -> mesos.v1.HealthCheck
+	51,  // 115: mesos.v1.TaskInfo.check:type_name -> mesos.v1.CheckInfo
+	55,  // 116: mesos.v1.TaskInfo.kill_policy:type_name -> mesos.v1.KillPolicy
+	112, // 117: mesos.v1.TaskInfo.labels:type_name -> mesos.v1.Labels
+	116, // 118: mesos.v1.TaskInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
+	44,  // 119: mesos.v1.TaskInfo.max_completion_time:type_name -> mesos.v1.DurationInfo
+	174, // 120: mesos.v1.TaskInfo.limits:type_name -> mesos.v1.TaskInfo.LimitsEntry
+	53,  // 121: mesos.v1.TaskInfo.probes:type_name -> mesos.v1.Probe
+	82,  // 122: mesos.v1.TaskGroupInfo.tasks:type_name -> mesos.v1.TaskInfo
+	38,  // 123: mesos.v1.Task.task_id:type_name -> mesos.v1.TaskID
+	35,  // 124: mesos.v1.Task.framework_id:type_name -> mesos.v1.FrameworkID
+	39,  // 125: mesos.v1.Task.executor_id:type_name -> mesos.v1.ExecutorID
+	37,  // 126: mesos.v1.Task.agent_id:type_name -> mesos.v1.AgentID
+	1,   // 127: mesos.v1.Task.state:type_name -> mesos.v1.TaskState
+	67,  // 128: mesos.v1.Task.resources:type_name -> mesos.v1.Resource
+	90,  // 129: mesos.v1.Task.statuses:type_name -> mesos.v1.TaskStatus
+	1,   // 130: mesos.v1.Task.status_update_state:type_name -> mesos.v1.TaskState
+	112, // 131: mesos.v1.Task.labels:type_name -> mesos.v1.Labels
+	116, // 132: mesos.v1.Task.discovery:type_name -> mesos.v1.DiscoveryInfo
+	109, // 133: mesos.v1.Task.container:type_name -> mesos.v1.ContainerInfo
+	52,  // 134: mesos.v1.Task.health_check:type_name -> mesos.v1.HealthCheck
+	55,  // 135: mesos.v1.Task.kill_policy:type_name -> mesos.v1.KillPolicy
+	175, // 136: mesos.v1.Task.limits:type_name -> mesos.v1.Task.LimitsEntry
+	67,  // 137: mesos.v1.TaskResourceLimitation.resources:type_name -> mesos.v1.Resource
+	35,  // 138: mesos.v1.Operation.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 139: mesos.v1.Operation.agent_id:type_name -> mesos.v1.AgentID
+	163, // 140: mesos.v1.Operation.info:type_name -> mesos.v1.Offer.Operation
+	88,  // 141: mesos.v1.Operation.latest_status:type_name -> mesos.v1.OperationStatus
+	88,  // 142: mesos.v1.Operation.statuses:type_name -> mesos.v1.OperationStatus
+	86,  // 143: mesos.v1.Operation.uuid:type_name -> mesos.v1.UUID
+	42,  // 144: mesos.v1.OperationStatus.operation_id:type_name -> mesos.v1.OperationID
+	2,   // 145: mesos.v1.OperationStatus.state:type_name -> mesos.v1.OperationState
+	67,  // 146: mesos.v1.OperationStatus.converted_resources:type_name -> mesos.v1.Resource
+	86,  // 147: mesos.v1.OperationStatus.uuid:type_name -> mesos.v1.UUID
+	37,  // 148: mesos.v1.OperationStatus.agent_id:type_name -> mesos.v1.AgentID
+	41,  // 149: mesos.v1.OperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
+	6,   // 150: mesos.v1.CheckStatusInfo.type:type_name -> mesos.v1.CheckInfo.Type
+	176, // 151: mesos.v1.CheckStatusInfo.command:type_name -> mesos.v1.CheckStatusInfo.Command
+	177, // 152: mesos.v1.CheckStatusInfo.http:type_name -> mesos.v1.CheckStatusInfo.Http
+	178, // 153: mesos.v1.CheckStatusInfo.tcp:type_name -> mesos.v1.CheckStatusInfo.Tcp
+	38,  // 154: mesos.v1.TaskStatus.task_id:type_name -> mesos.v1.TaskID
+	1,   // 155: mesos.v1.TaskStatus.state:type_name -> mesos.v1.TaskState
+	17,  // 156: mesos.v1.TaskStatus.source:type_name -> mesos.v1.TaskStatus.Source
+	18,  // 157: mesos.v1.TaskStatus.reason:type_name -> mesos.v1.TaskStatus.Reason
+	37,  // 158: mesos.v1.TaskStatus.agent_id:type_name -> mesos.v1.AgentID
+	39,  // 159: mesos.v1.TaskStatus.executor_id:type_name -> mesos.v1.ExecutorID
+	89,  // 160: mesos.v1.TaskStatus.check_status:type_name -> mesos.v1.CheckStatusInfo
+	112, // 161: mesos.v1.TaskStatus.labels:type_name -> mesos.v1.Labels
+	110, // 162: mesos.v1.TaskStatus.container_status:type_name -> mesos.v1.ContainerStatus
+	43,  // 163: mesos.v1.TaskStatus.unreachable_time:type_name -> mesos.v1.TimeInfo
+	85,  // 164: mesos.v1.TaskStatus.limitation:type_name -> mesos.v1.TaskResourceLimitation
+	54,  // 165: mesos.v1.TaskStatus.probe_results:type_name -> mesos.v1.ProbeResult
+	179, // 166: mesos.v1.Environment.variables:type_name -> mesos.v1.Environment.Variable
+	93,  // 167: mesos.v1.Parameters.parameter:type_name -> mesos.v1.Parameter
+	95,  // 168: mesos.v1.Credentials.credentials:type_name -> mesos.v1.Credential
+	20,  // 169: mesos.v1.Secret.type:type_name -> mesos.v1.Secret.Type
+	180, // 170: mesos.v1.Secret.reference:type_name -> mesos.v1.Secret.Reference
+	181, // 171: mesos.v1.Secret.value:type_name -> mesos.v1.Secret.Value
+	98,  // 172: mesos.v1.RateLimits.limits:type_name -> mesos.v1.RateLimit
+	21,  // 173: mesos.v1.Image.type:type_name -> mesos.v1.Image.Type
+	182, // 174: mesos.v1.Image.appc:type_name -> mesos.v1.Image.Appc
+	183, // 175: mesos.v1.Image.docker:type_name -> mesos.v1.Image.Docker
+	22,  // 176: mesos.v1.MountPropagation.mode:type_name -> mesos.v1.MountPropagation.Mode
+	23,  // 177: mesos.v1.Volume.mode:type_name -> mesos.v1.Volume.Mode
+	100, // 178: mesos.v1.Volume.image:type_name -> mesos.v1.Image
+	184, // 179: mesos.v1.Volume.source:type_name -> mesos.v1.Volume.Source
+	197, // 180: mesos.v1.NetworkInfo.ip_addresses:type_name -> mesos.v1.NetworkInfo.IPAddress
+	112, // 181: mesos.v1.NetworkInfo.labels:type_name -> mesos.v1.Labels
+	198, // 182: mesos.v1.NetworkInfo.port_mappings:type_name -> mesos.v1.NetworkInfo.PortMapping
+	28,  // 183: mesos.v1.CapabilityInfo.capabilities:type_name -> mesos.v1.CapabilityInfo.Capability
+	104, // 184: mesos.v1.LinuxInfo.capability_info:type_name -> mesos.v1.CapabilityInfo
+	104, // 185: mesos.v1.LinuxInfo.bounding_capabilities:type_name -> mesos.v1.CapabilityInfo
+	104, // 186: mesos.v1.LinuxInfo.effective_capabilities:type_name -> mesos.v1.CapabilityInfo
+	105, // 187: mesos.v1.LinuxInfo.seccomp:type_name -> mesos.v1.SeccompInfo
+	29,  // 188: mesos.v1.LinuxInfo.ipc_mode:type_name -> mesos.v1.LinuxInfo.IpcMode
+	199, // 189: mesos.v1.RLimitInfo.rlimits:type_name -> mesos.v1.RLimitInfo.RLimit
+	200, // 190: mesos.v1.TTYInfo.window_size:type_name -> mesos.v1.TTYInfo.WindowSize
+	31,  // 191: mesos.v1.ContainerInfo.type:type_name -> mesos.v1.ContainerInfo.Type
+	102, // 192: mesos.v1.ContainerInfo.volumes:type_name -> mesos.v1.Volume
+	201, // 193: mesos.v1.ContainerInfo.docker:type_name -> mesos.v1.ContainerInfo.DockerInfo
+	202, // 194: mesos.v1.ContainerInfo.mesos:type_name -> mesos.v1.ContainerInfo.MesosInfo
+	103, // 195: mesos.v1.ContainerInfo.network_infos:type_name -> mesos.v1.NetworkInfo
+	106, // 196: mesos.v1.ContainerInfo.linux_info:type_name -> mesos.v1.LinuxInfo
+	107, // 197: mesos.v1.ContainerInfo.rlimit_info:type_name -> mesos.v1.RLimitInfo
+	108, // 198: mesos.v1.ContainerInfo.tty_info:type_name -> mesos.v1.TTYInfo
+	40,  // 199: mesos.v1.ContainerStatus.container_id:type_name -> mesos.v1.ContainerID
+	103, // 200: mesos.v1.ContainerStatus.network_infos:type_name -> mesos.v1.NetworkInfo
+	111, // 201: mesos.v1.ContainerStatus.cgroup_info:type_name -> mesos.v1.CgroupInfo
+	205, // 202: mesos.v1.CgroupInfo.net_cls:type_name -> mesos.v1.CgroupInfo.NetCls
+	113, // 203: mesos.v1.Labels.labels:type_name -> mesos.v1.Label
+	34,  // 204: mesos.v1.Port.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
+	112, // 205: mesos.v1.Port.labels:type_name -> mesos.v1.Labels
+	114, // 206: mesos.v1.Ports.ports:type_name -> mesos.v1.Port
+	34,  // 207: mesos.v1.DiscoveryInfo.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
+	115, // 208: mesos.v1.DiscoveryInfo.ports:type_name -> mesos.v1.Ports
+	112, // 209: mesos.v1.DiscoveryInfo.labels:type_name -> mesos.v1.Labels
+	35,  // 210: mesos.v1.Role.frameworks:type_name -> mesos.v1.FrameworkID
+	67,  // 211: mesos.v1.Role.resources:type_name -> mesos.v1.Resource
+	43,  // 212: mesos.v1.FileInfo.mtime:type_name -> mesos.v1.TimeInfo
+	212, // 213: mesos.v1.Device.number:type_name -> mesos.v1.Device.Number
+	123, // 214: mesos.v1.DeviceAccess.device:type_name -> mesos.v1.Device
+	213, // 215: mesos.v1.DeviceAccess.access:type_name -> mesos.v1.DeviceAccess.Access
+	124, // 216: mesos.v1.DeviceWhitelist.allowed_devices:type_name -> mesos.v1.DeviceAccess
+	44,  // 217: mesos.v1.DrainConfig.max_grace_period:type_name -> mesos.v1.DurationInfo
+	3,   // 218: mesos.v1.DrainInfo.state:type_name -> mesos.v1.DrainState
+	126, // 219: mesos.v1.DrainInfo.config:type_name -> mesos.v1.DrainConfig
+	5,   // 220: mesos.v1.FrameworkInfo.Capability.type:type_name -> mesos.v1.FrameworkInfo.Capability.Type
+	78,  // 221: mesos.v1.FrameworkInfo.OfferFiltersEntry.value:type_name -> mesos.v1.OfferFilters
+	56,  // 222: mesos.v1.CheckInfo.Command.command:type_name -> mesos.v1.CommandInfo
+	27,  // 223: mesos.v1.HealthCheck.HTTPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	27,  // 224: mesos.v1.HealthCheck.TCPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	137, // 225: mesos.v1.DomainInfo.FaultDomain.region:type_name -> mesos.v1.DomainInfo.FaultDomain.RegionInfo
+	138, // 226: mesos.v1.DomainInfo.FaultDomain.zone:type_name -> mesos.v1.DomainInfo.FaultDomain.ZoneInfo
+	10,  // 227: mesos.v1.MasterInfo.Capability.type:type_name -> mesos.v1.MasterInfo.Capability.Type
+	11,  // 228: mesos.v1.AgentInfo.Capability.type:type_name -> mesos.v1.AgentInfo.Capability.Type
+	63,  // 229: mesos.v1.ResourceProviderInfo.Storage.plugin:type_name -> mesos.v1.CSIPluginInfo
+	143, // 230: mesos.v1.Value.Ranges.range:type_name -> mesos.v1.Value.Range
+	14,  // 231: mesos.v1.Resource.ReservationInfo.type:type_name -> mesos.v1.Resource.ReservationInfo.Type
+	112, // 232: mesos.v1.Resource.ReservationInfo.labels:type_name -> mesos.v1.Labels
+	152, // 233: mesos.v1.Resource.DiskInfo.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
+	102, // 234: mesos.v1.Resource.DiskInfo.volume:type_name -> mesos.v1.Volume
+	153, // 235: mesos.v1.Resource.DiskInfo.source:type_name -> mesos.v1.Resource.DiskInfo.Source
+	15,  // 236: mesos.v1.Resource.DiskInfo.Source.type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
+	154, // 237: mesos.v1.Resource.DiskInfo.Source.path:type_name -> mesos.v1.Resource.DiskInfo.Source.Path
+	155, // 238: mesos.v1.Resource.DiskInfo.Source.mount:type_name -> mesos.v1.Resource.DiskInfo.Source.Mount
+	112, // 239: mesos.v1.Resource.DiskInfo.Source.metadata:type_name -> mesos.v1.Labels
+	156, // 240: mesos.v1.ResourceStatistics.RateStatistics.rx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 241: mesos.v1.ResourceStatistics.RateStatistics.rx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 242: mesos.v1.ResourceStatistics.RateStatistics.rx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 243: mesos.v1.ResourceStatistics.RateStatistics.rx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 244: mesos.v1.ResourceStatistics.RateStatistics.tx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 245: mesos.v1.ResourceStatistics.RateStatistics.tx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 246: mesos.v1.ResourceStatistics.RateStatistics.tx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 247: mesos.v1.ResourceStatistics.RateStatistics.tx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	57,  // 248: mesos.v1.ResourceUsage.Executor.executor_info:type_name -> mesos.v1.ExecutorInfo
+	67,  // 249: mesos.v1.ResourceUsage.Executor.allocated:type_name -> mesos.v1.Resource
+	75,  // 250: mesos.v1.ResourceUsage.Executor.statistics:type_name -> mesos.v1.ResourceStatistics
+	40,  // 251: mesos.v1.ResourceUsage.Executor.container_id:type_name -> mesos.v1.ContainerID
+	159, // 252: mesos.v1.ResourceUsage.Executor.tasks:type_name -> mesos.v1.ResourceUsage.Executor.Task
+	38,  // 253: mesos.v1.ResourceUsage.Executor.Task.id:type_name -> mesos.v1.TaskID
+	67,  // 254: mesos.v1.ResourceUsage.Executor.Task.resources:type_name -> mesos.v1.Resource
+	112, // 255: mesos.v1.ResourceUsage.Executor.Task.labels:type_name -> mesos.v1.Labels
+	162, // 256: mesos.v1.OfferFilters.ResourceQuantities.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
+	160, // 257: mesos.v1.OfferFilters.MinAllocatableResources.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities
+	142, // 258: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry.value:type_name -> mesos.v1.Value.Scalar
+	16,  // 259: mesos.v1.Offer.Operation.type:type_name -> mesos.v1.Offer.Operation.Type
+	42,  // 260: mesos.v1.Offer.Operation.id:type_name -> mesos.v1.OperationID
+	164, // 261: mesos.v1.Offer.Operation.launch:type_name -> mesos.v1.Offer.Operation.Launch
+	165, // 262: mesos.v1.Offer.Operation.launch_group:type_name -> mesos.v1.Offer.Operation.LaunchGroup
+	166, // 263: mesos.v1.Offer.Operation.reserve:type_name -> mesos.v1.Offer.Operation.Reserve
+	167, // 264: mesos.v1.Offer.Operation.unreserve:type_name -> mesos.v1.Offer.Operation.Unreserve
+	168, // 265: mesos.v1.Offer.Operation.create:type_name -> mesos.v1.Offer.Operation.Create
+	169, // 266: mesos.v1.Offer.Operation.destroy:type_name -> mesos.v1.Offer.Operation.Destroy
+	170, // 267: mesos.v1.Offer.Operation.grow_volume:type_name -> mesos.v1.Offer.Operation.GrowVolume
+	171, // 268: mesos.v1.Offer.Operation.shrink_volume:type_name -> mesos.v1.Offer.Operation.ShrinkVolume
+	172, // 269: mesos.v1.Offer.Operation.create_disk:type_name -> mesos.v1.Offer.Operation.CreateDisk
+	173, // 270: mesos.v1.Offer.Operation.destroy_disk:type_name -> mesos.v1.Offer.Operation.DestroyDisk
+	82,  // 271: mesos.v1.Offer.Operation.Launch.task_infos:type_name -> mesos.v1.TaskInfo
+	57,  // 272: mesos.v1.Offer.Operation.LaunchGroup.executor:type_name -> mesos.v1.ExecutorInfo
+	83,  // 273: mesos.v1.Offer.Operation.LaunchGroup.task_group:type_name -> mesos.v1.TaskGroupInfo
+	67,  // 274: mesos.v1.Offer.Operation.Reserve.source:type_name -> mesos.v1.Resource
+	67,  // 275: mesos.v1.Offer.Operation.Reserve.resources:type_name -> mesos.v1.Resource
+	67,  // 276: mesos.v1.Offer.Operation.Unreserve.resources:type_name -> mesos.v1.Resource
+	67,  // 277: mesos.v1.Offer.Operation.Create.volumes:type_name -> mesos.v1.Resource
+	67,  // 278: mesos.v1.Offer.Operation.Destroy.volumes:type_name -> mesos.v1.Resource
+	67,  // 279: mesos.v1.Offer.Operation.GrowVolume.volume:type_name -> mesos.v1.Resource
+	67,  // 280: mesos.v1.Offer.Operation.GrowVolume.addition:type_name -> mesos.v1.Resource
+	67,  // 281: mesos.v1.Offer.Operation.ShrinkVolume.volume:type_name -> mesos.v1.Resource
+	142, // 282: mesos.v1.Offer.Operation.ShrinkVolume.subtract:type_name -> mesos.v1.Value.Scalar
+	67,  // 283: mesos.v1.Offer.Operation.CreateDisk.source:type_name -> mesos.v1.Resource
+	15,  // 284: mesos.v1.Offer.Operation.CreateDisk.target_type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
+	67,  // 285: mesos.v1.Offer.Operation.DestroyDisk.source:type_name -> mesos.v1.Resource
+	142, // 286: mesos.v1.TaskInfo.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
+	142, // 287: mesos.v1.Task.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
+	19,  // 288: mesos.v1.Environment.Variable.type:type_name -> mesos.v1.Environment.Variable.Type
+	97,  // 289: mesos.v1.Environment.Variable.secret:type_name -> mesos.v1.Secret
+	112, // 290: mesos.v1.Image.Appc.labels:type_name -> mesos.v1.Labels
+	95,  // 291: mesos.v1.Image.Docker.credential:type_name -> mesos.v1.Credential
+	97,  // 292: mesos.v1.Image.Docker.config:type_name -> mesos.v1.Secret
+	24,  // 293: mesos.v1.Volume.Source.type:type_name -> mesos.v1.Volume.Source.Type
+	185, // 294: mesos.v1.Volume.Source.docker_volume:type_name -> mesos.v1.Volume.Source.DockerVolume
+	186, // 295: mesos.v1.Volume.Source.host_path:type_name -> mesos.v1.Volume.Source.HostPath
+	187, // 296: mesos.v1.Volume.Source.sandbox_path:type_name -> mesos.v1.Volume.Source.SandboxPath
+	97,  // 297: mesos.v1.Volume.Source.secret:type_name -> mesos.v1.Secret
+	188, // 298: mesos.v1.Volume.Source.csi_volume:type_name -> mesos.v1.Volume.Source.CSIVolume
+	94,  // 299: mesos.v1.Volume.Source.DockerVolume.driver_options:type_name -> mesos.v1.Parameters
+	101, // 300: mesos.v1.Volume.Source.HostPath.mount_propagation:type_name -> mesos.v1.MountPropagation
+	25,  // 301: mesos.v1.Volume.Source.SandboxPath.type:type_name -> mesos.v1.Volume.Source.SandboxPath.Type
+	190, // 302: mesos.v1.Volume.Source.CSIVolume.static_provisioning:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
+	191, // 303: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.block:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
+	192, // 304: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.mount:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
+	193, // 305: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.access_mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
+	189, // 306: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_capability:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability
+	194, // 307: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_stage_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
+	195, // 308: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_publish_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
+	196, // 309: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_context:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
+	26,  // 310: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
+	97,  // 311: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry.value:type_name -> mesos.v1.Secret
+	97,  // 312: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry.value:type_name -> mesos.v1.Secret
+	27,  // 313: mesos.v1.NetworkInfo.IPAddress.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	30,  // 314: mesos.v1.RLimitInfo.RLimit.type:type_name -> mesos.v1.RLimitInfo.RLimit.Type
+	32,  // 315: mesos.v1.ContainerInfo.DockerInfo.network:type_name -> mesos.v1.ContainerInfo.DockerInfo.Network
+	203, // 316: mesos.v1.ContainerInfo.DockerInfo.port_mappings:type_name -> mesos.v1.ContainerInfo.DockerInfo.PortMapping
+	93,  // 317: mesos.v1.ContainerInfo.DockerInfo.parameters:type_name -> mesos.v1.Parameter
+	100, // 318: mesos.v1.ContainerInfo.MesosInfo.image:type_name -> mesos.v1.Image
+	33,  // 319: mesos.v1.CgroupInfo.Blkio.Value.op:type_name -> mesos.v1.CgroupInfo.Blkio.Operation
+	210, // 320: mesos.v1.CgroupInfo.Blkio.Statistics.cfq:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
+	210, // 321: mesos.v1.CgroupInfo.Blkio.Statistics.cfq_recursive:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
+	211, // 322: mesos.v1.CgroupInfo.Blkio.Statistics.throttling:type_name -> mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
+	212, // 323: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.device:type_name -> mesos.v1.Device.Number
+	206, // 324: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 325: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 326: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 327: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_wait_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 328: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_merged:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 329: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_queued:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	212, // 330: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.device:type_name -> mesos.v1.Device.Number
+	206, // 331: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 332: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	333, // [333:333] is the sub-list for method output_type
+	333, // [333:333] is the sub-list for method input_type
+	333, // [333:333] is the sub-list for extension type_name
+	333, // [333:333] is the sub-list for extension extendee
+	0,   // [0:333] is the sub-list for field type_name
 }
 
 func init() { file_mesos_v1_mesos_proto_init() }
@@ -16752,7 +17089,7 @@ func file_mesos_v1_mesos_proto_init() {
 	if File_mesos_v1_mesos_proto != nil {
 		return
 	}
-	file_mesos_v1_mesos_proto_msgTypes[152].OneofWrappers = []any{
+	file_mesos_v1_mesos_proto_msgTypes[154].OneofWrappers = []any{
 		(*Volume_Source_CSIVolume_VolumeCapability_Block)(nil),
 		(*Volume_Source_CSIVolume_VolumeCapability_Mount)(nil),
 	}
@@ -16761,8 +17098,8 @@ func file_mesos_v1_mesos_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mesos_v1_mesos_proto_rawDesc), len(file_mesos_v1_mesos_proto_rawDesc)),
-			NumEnums:      34,
-			NumMessages:   177,
+			NumEnums:      35,
+			NumMessages:   179,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
