@@ -4,11 +4,9 @@ import (
 	"compress/gzip"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
-	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
 	"github.com/stoa-kernel/stoa/api/mesosjson"
 	"github.com/stoa-kernel/stoa/internal/codec"
@@ -53,7 +51,7 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request) {
 			GetHealth: &agentpb.Response_GetHealth{Healthy: proto.Bool(true)}})
 	case agentpb.Call_GET_VERSION:
 		s.write200(w, r, c, &agentpb.Response{Type: agentpb.Response_GET_VERSION.Enum(),
-			GetVersion: &agentpb.Response_GetVersion{VersionInfo: s.build.info()}})
+			GetVersion: &agentpb.Response_GetVersion{VersionInfo: s.build}})
 	case agentpb.Call_LIST_FILES, agentpb.Call_READ_FILE:
 		status, response, message := s.Files.Answer(call)
 		if status != http.StatusOK {
@@ -80,7 +78,7 @@ func (s *Server) write200(w http.ResponseWriter, r *http.Request, c codec.Codec,
 }
 
 func (s *Server) writeBody(w http.ResponseWriter, r *http.Request, body []byte) {
-	if len(body) < compressed || !acceptsGzip(r) {
+	if len(body) < compressed || !request.AcceptsGzip(r) {
 		_, _ = w.Write(body) // the client may be gone
 		return
 	}
@@ -90,33 +88,8 @@ func (s *Server) writeBody(w http.ResponseWriter, r *http.Request, body []byte) 
 	_ = z.Close()
 }
 
-func acceptsGzip(r *http.Request) bool {
-	for _, value := range r.Header.Values("Accept-Encoding") {
-		for item := range strings.SplitSeq(value, ",") {
-			name, params, _ := strings.Cut(item, ";")
-			q := strings.ReplaceAll(params, " ", "")
-			if strings.TrimSpace(name) == "gzip" && q != "q=0" && !strings.HasPrefix(q, "q=0.0") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func (b build) info() *mesos.VersionInfo {
-	info := &mesos.VersionInfo{Version: &b.version}
-	if b.sha != "" {
-		info.GitSha = &b.sha
-	}
-	if !b.at.IsZero() {
-		info.BuildDate = proto.String(b.at.UTC().Format("2006-01-02 15:04:05 UTC"))
-		info.BuildTime = proto.Float64(float64(b.at.Unix()))
-	}
-	return info
-}
-
 // version serves /version, the same facts as GET_VERSION.
 func (s *Server) version(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", codec.JSON.String())
-	s.writeBody(w, r, mesosjson.Append(nil, s.build.info()))
+	s.writeBody(w, r, mesosjson.Append(nil, s.build))
 }

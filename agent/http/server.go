@@ -14,13 +14,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/build"
 	"github.com/stoa-kernel/stoa/internal/request"
 )
 
@@ -82,7 +83,7 @@ type Server struct {
 	recovered atomic.Bool
 	bodies    *request.Bodies
 	routes    request.Routes[http.HandlerFunc]
-	build     build
+	build     *mesos.VersionInfo
 
 	mu      sync.Mutex
 	closed  bool
@@ -97,7 +98,7 @@ func New(c Config) *Server {
 	s := &Server{
 		Config:  c,
 		bodies:  request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies),
-		build:   readBuild(c.Version),
+		build:   build.Info(c.Version),
 		waiting: make(map[state.Token]chan answer),
 		streams: make(map[state.Stream]*stream),
 	}
@@ -179,25 +180,4 @@ func (s *Server) await(ctx context.Context, c <-chan answer) answer {
 	case <-timer.C:
 		return answer{http.StatusServiceUnavailable, fmt.Sprintf("The agent did not answer within %v", s.Limits.AnswerTimeout)}
 	}
-}
-
-// build is what /version and GET_VERSION tell.
-type build struct {
-	version, sha string
-	at           time.Time
-}
-
-func readBuild(version string) build {
-	b := build{version: version}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, x := range info.Settings {
-			switch x.Key {
-			case "vcs.revision":
-				b.sha = x.Value
-			case "vcs.time":
-				b.at, _ = time.Parse(time.RFC3339, x.Value) // zero when it is not told
-			}
-		}
-	}
-	return b
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -40,7 +39,7 @@ type reply struct {
 func (s *Server) reply(w http.ResponseWriter, r *http.Request, kind string) *reply {
 	return &reply{
 		w: w, control: http.NewResponseController(w), timeout: s.Limits.WriteTimeout,
-		kind: kind, zip: acceptsGzip(r.Header.Values("Accept-Encoding")),
+		kind: kind, zip: request.AcceptsGzip(r),
 	}
 }
 
@@ -153,21 +152,4 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, c codec.Codec, a
 	}
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(a.Status)
-}
-
-func acceptsGzip(values []string) bool {
-	for _, v := range values {
-		for item := range strings.SplitSeq(v, ",") {
-			name, params, _ := strings.Cut(item, ";")
-			if name = strings.TrimSpace(name); name != "gzip" && name != "*" {
-				continue
-			}
-			q, quality := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-			if f, err := strconv.ParseFloat(q, 64); quality && err == nil && f == 0 {
-				continue
-			}
-			return true
-		}
-	}
-	return false
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	masterpb "github.com/stoa-kernel/stoa/api/mesos/v1/master"
 	"github.com/stoa-kernel/stoa/internal/codec"
 	"github.com/stoa-kernel/stoa/internal/request"
@@ -57,7 +56,7 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 	case masterpb.Call_GET_VERSION:
 		s.message(w, r, c, &masterpb.Response{
 			Type:       masterpb.Response_GET_VERSION.Enum(),
-			GetVersion: &masterpb.Response_GetVersion{VersionInfo: s.build.info()},
+			GetVersion: &masterpb.Response_GetVersion{VersionInfo: s.build},
 		})
 	case masterpb.Call_GET_MASTER:
 		status := s.Status()
@@ -92,20 +91,6 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 }
 
-func (b *build) info() *mesos.VersionInfo {
-	v := &mesos.VersionInfo{Version: proto.String(b.version)}
-	if !b.at.IsZero() {
-		v.BuildDate = proto.String(b.at.UTC().Format(buildDate))
-		v.BuildTime = proto.Float64(seconds(b.at))
-	}
-	if b.sha != "" {
-		v.GitSha = proto.String(b.sha)
-	}
-	return v
-}
-
-const buildDate = "2006-01-02 15:04:05 UTC"
-
 // version is the older form of GET_VERSION; its keys are in alphabetical order, as
 // Mesos has them.
 func (s *Server) version(w http.ResponseWriter, r *http.Request, _ string) {
@@ -114,10 +99,7 @@ func (s *Server) version(w http.ResponseWriter, r *http.Request, _ string) {
 		BuildTime float64 `json:"build_time,omitempty"`
 		GitSHA    string  `json:"git_sha,omitempty"`
 		Version   string  `json:"version"`
-	}{GitSHA: s.build.sha, Version: s.build.version}
-	if !s.build.at.IsZero() {
-		v.BuildDate, v.BuildTime = s.build.at.UTC().Format(buildDate), seconds(s.build.at)
-	}
+	}{s.build.GetBuildDate(), s.build.GetBuildTime(), s.build.GetGitSha(), s.build.GetVersion()}
 	s.json(w, r, v)
 }
 

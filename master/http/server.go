@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	"github.com/stoa-kernel/stoa/internal/build"
 	"github.com/stoa-kernel/stoa/internal/frame"
 	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/master/session"
@@ -98,7 +98,7 @@ type Server struct {
 	desk   desk
 	bodies *request.Bodies
 	routes request.Routes[route]
-	build  build
+	build  *mesos.VersionInfo
 }
 
 // route is what a path and everything below it leads to.
@@ -111,7 +111,7 @@ type route struct {
 // New returns a server that is ready to serve.
 func New(c Config) *Server {
 	c.Limits = c.Limits.WithDefaults()
-	s := &Server{Config: c, bodies: request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies), build: readBuild(c.Version)}
+	s := &Server{Config: c, bodies: request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies), build: build.Info(c.Version)}
 	s.desk.timeout, s.desk.done = c.Limits.AnswerTimeout, c.Done
 	s.routes = request.Routes[route]{Root: "master", Paths: map[string]route{
 		"/api/v1":           {serve: s.operator},
@@ -193,27 +193,6 @@ func (s *Server) agentLink(w http.ResponseWriter, r *http.Request, _ string) {
 		return
 	}
 	s.Links.Serve(w, r)
-}
-
-// build is what /version and GET_VERSION tell.
-type build struct {
-	version, sha, branch string
-	at                   time.Time
-}
-
-func readBuild(version string) build {
-	b := build{version: version}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, x := range info.Settings {
-			switch x.Key {
-			case "vcs.revision":
-				b.sha = x.Value
-			case "vcs.time":
-				b.at, _ = time.Parse(time.RFC3339, x.Value) // absent is as good as unreadable
-			}
-		}
-	}
-	return b
 }
 
 // ask puts a question to the loop and waits for its one answer.
