@@ -116,8 +116,10 @@ type Offer struct {
 
 // Role is a role as published.
 type Role struct {
-	Name       string
-	Weight     float64
+	Name   string
+	Weight float64 // 1 unless set
+	// Weighted says that UPDATE_WEIGHTS set the weight, perhaps to 1.
+	Weighted   bool
 	Guarantee  resource.Quantities
 	Limit      resource.Quantities
 	Frameworks []id.Framework

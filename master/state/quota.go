@@ -273,7 +273,7 @@ func (m *Master) roleList() []Role {
 		if r == nil {
 			r = &Role{Name: name, Weight: 1}
 			if w, ok := m.weights[name]; ok {
-				r.Weight = w
+				r.Weight, r.Weighted = w, true
 			}
 			q := m.quotas[name]
 			r.Guarantee, r.Limit = q.guarantee, q.limit

@@ -42,7 +42,8 @@ func TestAnswersAreThoseOfMesos(t *testing.T) {
 		_, all := read("GET_STATE")
 		_, roles := read("GET_ROLES")
 		_, quota := read("GET_QUOTA")
-		for _, e := range events(t, all.GetGetState(), roles.GetGetRoles(), quota.GetGetQuota()) {
+		_, weights := read("GET_WEIGHTS")
+		for _, e := range events(t, all.GetGetState(), roles.GetGetRoles(), quota.GetGetQuota(), weights.GetGetWeights()) {
 			v.Apply(e)
 		}
 		v.Publish()
@@ -73,7 +74,7 @@ func TestAnswersAreThoseOfMesos(t *testing.T) {
 	}
 }
 
-func events(t *testing.T, all *masterpb.Response_GetState, roles *masterpb.Response_GetRoles, quota *masterpb.Response_GetQuota) []state.Event {
+func events(t *testing.T, all *masterpb.Response_GetState, roles *masterpb.Response_GetRoles, quota *masterpb.Response_GetQuota, weights *masterpb.Response_GetWeights) []state.Event {
 	t.Helper()
 	var out []state.Event
 	bag := func(rs []*mesos.Resource) resource.Resources {
@@ -148,6 +149,7 @@ func events(t *testing.T, all *masterpb.Response_GetState, roles *masterpb.Respo
 	for _, r := range roles.GetRoles() {
 		role := configs[r.GetName()]
 		role.Name, role.Weight = r.GetName(), r.GetWeight()
+		role.Weighted = slices.ContainsFunc(weights.GetWeightInfos(), func(w *mesos.WeightInfo) bool { return w.GetRole() == r.GetName() })
 		for _, f := range r.Frameworks {
 			role.Frameworks = append(role.Frameworks, id.Framework(f.GetValue()))
 		}

@@ -343,12 +343,13 @@ func (r *Root) GetQuota() *masterpb.Response {
 	}
 }
 
-// GetWeights is the answer to GET_WEIGHTS: the roles whose weight is not the default.
+// GetWeights is the answer to GET_WEIGHTS: the roles whose weight was set, if
+// only to the default, as Mesos 1.11 (src/master/weights_handler.cpp).
 func (r *Root) GetWeights() *masterpb.Response {
 	answer := &masterpb.Response{Type: masterpb.Response_GET_WEIGHTS.Enum()}
 	var list []*mesos.WeightInfo
 	for _, role := range r.Roles {
-		if role.Weight != 1 {
+		if role.Weighted {
 			list = append(list, &mesos.WeightInfo{Role: proto.String(role.Name), Weight: proto.Float64(role.Weight)})
 		}
 	}

@@ -391,3 +391,19 @@ func BenchmarkGetState(b *testing.B) {
 type counter int
 
 func (c *counter) Write(b []byte) (int, error) { *c += counter(len(b)); return len(b), nil }
+
+// Mesos lists the weights that were set, whatever to, and no others.
+func TestWeightsThatWereSetAreListed(t *testing.T) {
+	v := view.New(view.Config{})
+	v.Apply(state.RolesChanged{Roles: []state.Role{
+		{Name: "one", Weight: 1, Weighted: true}, {Name: "two", Weight: 2, Weighted: true}, {Name: "unset", Weight: 1},
+	}})
+	v.Publish()
+	var got []string
+	for _, w := range v.Root().GetWeights().GetGetWeights().GetWeightInfos() {
+		got = append(got, fmt.Sprint(w.GetRole(), "=", w.GetWeight()))
+	}
+	if strings.Join(got, " ") != "one=1 two=2" {
+		t.Errorf("GET_WEIGHTS lists %v", got)
+	}
+}
