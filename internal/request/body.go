@@ -17,6 +17,8 @@ import (
 )
 
 const (
+	// first is what is held of any body before more of it has come.
+	first = 4 << 10
 	// small is the length up to which a body is read without asking the budget.
 	small = 64 << 10
 	// patience is how long a large body waits for the budget.
@@ -90,10 +92,11 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) 
 	if r.ContentLength > int64(b.limit) {
 		return body, tooLong
 	}
-	body.Bytes = make([]byte, 0, max(512, min(r.ContentLength+1, small)))
+	// A length that is announced is not yet a body: memory comes with the bytes.
+	body.Bytes = make([]byte, 0, max(512, min(r.ContentLength+1, first)))
 	for {
 		if have := body.Bytes; len(have) == cap(have) {
-			size := min(max(2*cap(have), small), b.limit+1)
+			size := min(2*cap(have), b.limit+1)
 			if size > small {
 				if refused := body.take(r.Context(), int64(size)-body.taken); refused != nil {
 					return body, refused

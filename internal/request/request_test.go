@@ -176,6 +176,19 @@ func TestCallKeepsItsShare(t *testing.T) {
 }
 
 // TestSlowBody: a body that does not come costs its sender the connection, in time.
+// A client that announces much and sends little costs little.
+func TestMemoryComesWithTheBytes(t *testing.T) {
+	for _, length := range []int64{-1, 60_000, 1 << 20} {
+		r := httptest.NewRequest("POST", "/", io.MultiReader(strings.NewReader(strings.Repeat("x", 1000)), iotest.ErrReader(os.ErrDeadlineExceeded)))
+		r.ContentLength = length
+		body, refused := NewBodies(1<<20, time.Second, 1<<20).Read(httptest.NewRecorder(), r)
+		if refused == nil || refused.Status != 408 || cap(body.Bytes) > first {
+			t.Errorf("announced %d, sent 1000: %+v, %d bytes held", length, refused, cap(body.Bytes))
+		}
+		body.Release()
+	}
+}
+
 func TestSlowBody(t *testing.T) {
 	b := NewBodies(1<<20, 20*time.Millisecond, 1<<20)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
