@@ -31,6 +31,7 @@ import (
 
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/frame"
+	"github.com/stoa-kernel/stoa/internal/listen"
 )
 
 // Defaults of Client's fields.
@@ -53,6 +54,10 @@ const (
 	files = 4
 	// waiting is how many of them may wait; more are refused.
 	waiting = 64
+	// unacknowledged is for how long sent bytes may stay unacknowledged: a master that
+	// vanished without a word is noticed by the first frame after it, long before TCP
+	// gives up by itself. An idle connection is probed after 15 s and ends as late.
+	unacknowledged = 30 * time.Second
 	// maxHead bounds the answer to the upgrade request.
 	maxHead = 64 << 10
 )
@@ -207,7 +212,7 @@ func (c *Client) dial(ctx context.Context, master string) (net.Conn, io.Reader, 
 
 // upgrade asks one master; it returns a connection, or another master to ask.
 func (c *Client) upgrade(ctx context.Context, master string) (_ net.Conn, _ io.Reader, next string, err error) {
-	dialer := net.Dialer{Timeout: c.timeout(), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	dialer := net.Dialer{Timeout: c.timeout(), Control: listen.Unacknowledged(unacknowledged), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	nc, err := dialer.DialContext(ctx, "tcp", master)
 	if err != nil {
 		return nil, nil, "", err

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -249,6 +250,30 @@ func TestRefusals(t *testing.T) {
 	next[state.LinkUp](t, a)
 	a.stop()
 	l.Close()
+}
+
+// A master that vanishes without a word must not be taken for a quiet one.
+func TestUnacknowledgedBytesBreakTheConnection(t *testing.T) {
+	m := newMaster(t)
+	c := &Client{}
+	conn, _, _, err := c.upgrade(t.Context(), address(m.Server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw.Control(func(fd uintptr) {
+		const tcpUserTimeout = 0x12 // linux/tcp.h
+		if got, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout); err != nil || got != 30_000 {
+			t.Errorf("TCP_USER_TIMEOUT is %d ms, %v", got, err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestRedirectLoop(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package listen opens the listeners of the roles' APIs. Nobody authenticates in this
+// Package listen opens the listeners of the roles' APIs and bounds what comes in by them. Nobody authenticates in this
 // version, so it keeps them on loopback unless it is told otherwise.
 package listen
 
@@ -47,22 +47,28 @@ const tcpUserTimeout = 0x12
 func (a API) Open(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	if a.Unacknowledged > 0 {
-		config.Control = func(_, _ string, c syscall.RawConn) error {
-			var failed error
-			err := c.Control(func(fd uintptr) {
-				failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(a.Unacknowledged.Milliseconds()))
-			})
-			if err != nil {
-				return err
-			}
-			return failed
-		}
+		config.Control = Unacknowledged(a.Unacknowledged)
 	}
 	l, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return l, nil
+}
+
+// Unacknowledged is a Control of net.Dialer and net.ListenConfig: sent bytes may stay
+// unacknowledged for d before their connection breaks.
+func Unacknowledged(d time.Duration) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var failed error
+		err := c.Control(func(fd uintptr) {
+			failed = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))
+		})
+		if err != nil {
+			return err
+		}
+		return failed
+	}
 }
 
 func onlyLoopback(ctx context.Context, host string) error {
