@@ -92,8 +92,8 @@ func TestNothingIsInherited(t *testing.T) {
 		t.Errorf("umask and score %q", out)
 	}
 	// A session of its own, without a terminal.
-	s = r.spec("ps -o tty=,sid=,pid= -p $$ | tr -s ' ' | sed 's/^ //'")
-	if f := strings.Fields(r.output(s)); len(f) != 3 || f[0] != "?" || f[1] != f[2] {
+	s = r.spec("read pid name state parent group session terminal rest </proc/$$/stat; echo $terminal $session $pid")
+	if f := strings.Fields(r.output(s)); len(f) != 3 || f[0] != "0" || f[1] != f[2] {
 		t.Errorf("terminal, session, pid: %v", f)
 	}
 }

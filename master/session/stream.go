@@ -175,16 +175,15 @@ func (s *Streams) Send(id state.Stream, e *schedulerpb.Event) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.Send(e) || st.unacked == nil {
-		return
-	}
-	if status := e.GetUpdate().GetStatus(); len(status.GetUuid()) > 0 {
+	// Counted before it is sent, so that who has received it finds it counted.
+	if status := e.GetUpdate().GetStatus(); len(status.GetUuid()) > 0 && st.unacked != nil {
 		task := status.GetTaskId().GetValue()
 		if _, ok := st.unacked[task]; !ok {
 			s.Unacked.Add(1)
 		}
 		st.unacked[task] = string(status.GetUuid())
 	}
+	st.Send(e)
 }
 
 // Acknowledged notes that an ACKNOWLEDGE on the stream was taken.
