@@ -241,7 +241,7 @@ func (r *runner) do(e state.Effect) {
 		r.containers.Resize(e.Container, e.Limits)
 	case state.ApplyVolumes:
 		r.disk.add(func(context.Context) {
-			r.inputs.post(state.VolumesApplied{Operation: e.Operation, Err: text(r.volumes.Apply(e.Create, e.Destroy))})
+			r.inputs.post(state.VolumesApplied{Operation: e.Operation, Err: text(errors.Join(r.volumes.Restore(e.Restore), r.volumes.Apply(e.Create, e.Destroy)))})
 		})
 	case state.RemoveSandbox:
 		r.disk.later(func(ctx context.Context) {

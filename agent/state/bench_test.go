@@ -301,6 +301,9 @@ func (n *names) show(x Effect) string {
 	case Resize:
 		return fmt.Sprintf("resize %s %+v", n.container(string(x.Container)), x.Limits)
 	case ApplyVolumes:
+		if len(x.Restore) > 0 {
+			return fmt.Sprintf("volumes restore=%d", len(x.Restore))
+		}
 		return fmt.Sprintf("volumes %s create=%d destroy=%d", x.Operation, len(x.Create), len(x.Destroy))
 	case RemoveSandbox:
 		return "remove-sandbox " + n.container(string(x.Container)) + " " + n.path(x.Path)

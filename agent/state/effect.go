@@ -74,9 +74,10 @@ type (
 	// ApplyVolumes makes and removes directories of persistent volumes, answered with
 	// VolumesApplied.
 	ApplyVolumes struct {
-		Operation string
+		Operation string // "" with Restore
 		Create    []*mesos.Resource
 		Destroy   []*mesos.Resource
+		Restore   []*mesos.Resource // volumes on record: what is missing of them
 	}
 
 	// RemoveSandbox deletes a sandbox for good.

@@ -113,7 +113,7 @@ func (a *Agent) restoreVolumes() {
 	}
 	if len(volumes) > 0 {
 		a.applying = &applying{}
-		a.out.add(ApplyVolumes{Create: volumes})
+		a.out.add(ApplyVolumes{Restore: volumes})
 	}
 }
 

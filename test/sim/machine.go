@@ -414,7 +414,7 @@ func (m *machine) applyVolumes(e state.ApplyVolumes) {
 			in.Err = "input/output error"
 			w.count["fault: volumes not applied"]++
 		} else {
-			for _, v := range e.Create {
+			for _, v := range slices.Concat(e.Create, e.Restore) {
 				p := container.VolumePath(workDir, v)
 				m.volumes[p] = m.volumes[p]
 			}

@@ -1,8 +1,8 @@
 // Package volume makes and deletes the directories of persistent volumes. Where they lie
 // is container.VolumePath's business.
 //
-// A volume exists or does not, whatever crash comes between: making one ends with the
-// names on disk, and deleting one begins with a rename into a trash directory beside it,
+// A volume exists or does not, whatever crash comes between: making one ends with
+// a rename out of a trash directory, and deleting one begins with a rename into it,
 //
 //	<root>/volumes/roles/<role>/<id>
 //	<root>/volumes/trash/<random>
@@ -24,6 +24,9 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/internal/account"
 )
+
+// trash holds what is being made and what is being deleted.
+var trash = filepath.Join("volumes", "trash")
 
 // Volumes are the persistent volumes of one agent. Its methods are not to be called
 // concurrently.
@@ -87,13 +90,54 @@ func (v *Volumes) create(r *mesos.Resource) error {
 	if rel == "." {
 		return nil // the mounted disk is the volume
 	}
-	if err := root.MkdirAll(rel, 0o755); err != nil {
+	if info, err := root.Lstat(rel); err == nil && info.IsDir() {
+		return syncUp(root, rel) // its mode is its user's by now
+	} else if err == nil {
+		return fmt.Errorf("%s in %s is no directory: remove it, then try again", rel, at)
+	}
+	if err := root.MkdirAll(filepath.Dir(rel), 0o755); err != nil {
 		return err
 	}
-	if err := root.Chmod(rel, 0o755); err != nil { // whatever the umask
+	if err := root.MkdirAll(trash, 0o700); err != nil {
+		return err
+	}
+	begun := filepath.Join(trash, uuid.NewString())
+	if err := root.Mkdir(begun, 0o755); err != nil {
+		return err
+	}
+	if err := root.Chmod(begun, 0o755); err != nil { // whatever the umask
+		return err
+	}
+	if err := root.Rename(begun, rel); err != nil {
 		return err
 	}
 	return syncUp(root, rel)
+}
+
+// Restore makes anew, empty, what is missing of volumes the agent has on record: a
+// DESTROY was interrupted between the directory and the record. One that cannot be made
+// does not stop the others. A DESTROY leaves the directory of the role: where that is
+// missing too, the disk is not there, and what tasks would write to an empty directory
+// below its mount point would be lost to them.
+func (v *Volumes) Restore(list []*mesos.Resource) error {
+	var all []error
+	for _, r := range list {
+		if err := v.restore(r); err != nil {
+			all = append(all, fmt.Errorf("restore volume %s: %w", r.GetDisk().GetPersistence().GetId(), err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+func (v *Volumes) restore(r *mesos.Resource) error {
+	at, rel, err := v.place(r)
+	if err != nil || rel == "." {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(at, filepath.Dir(rel))); err != nil {
+		return fmt.Errorf("is its disk mounted? %w", err)
+	}
+	return v.create(r)
 }
 
 func (v *Volumes) destroy(r *mesos.Resource) error {
@@ -109,7 +153,6 @@ func (v *Volumes) destroy(r *mesos.Resource) error {
 	if rel == "." {
 		return empty(root)
 	}
-	trash := filepath.Join("volumes", "trash")
 	if err := root.MkdirAll(trash, 0o700); err != nil {
 		return err
 	}
@@ -165,7 +208,7 @@ func (v *Volumes) Sweep() error {
 		return fmt.Errorf("sweep deleted volumes: %w", err)
 	}
 	defer root.Close()
-	if err := root.RemoveAll(filepath.Join("volumes", "trash")); err != nil {
+	if err := root.RemoveAll(trash); err != nil {
 		return fmt.Errorf("sweep deleted volumes: %w", err)
 	}
 	return nil

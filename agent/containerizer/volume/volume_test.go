@@ -83,6 +83,48 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestApplyAgain: a volume that is there is left as its user made it.
+func TestApplyAgain(t *testing.T) {
+	work := t.TempDir()
+	v, one := New(work), []*mesos.Resource{disk("db", "v", nil)}
+	path := container.VolumePath(work, one[0])
+	if err := errors.Join(v.Apply(one, nil), os.Chmod(path, 0o700), v.Apply(one, nil), v.Restore(one)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeDir|0o700 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if err := errors.Join(v.Apply(nil, one), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Apply(one, nil); err == nil || !strings.Contains(err.Error(), "no directory") {
+		t.Fatalf("a file is taken for a volume: %v", err)
+	}
+}
+
+// TestRestore: what an interrupted DESTROY left is made whole, and nothing is made where
+// a disk is not mounted, which does not keep the others from being made.
+func TestRestore(t *testing.T) {
+	work, away := t.TempDir(), t.TempDir()
+	v := New(work)
+	list := []*mesos.Resource{
+		disk("db", "gone", pathDisk(away+"/nothing")), disk("db", "away", pathDisk(away)), disk("db", "m", mountDisk(away+"/nothing")), disk("db", "v", nil),
+	}
+	if err := errors.Join(v.Apply(list[3:], nil), v.Apply(nil, list[3:])); err != nil {
+		t.Fatal(err)
+	}
+	err := v.Restore(list)
+	if err == nil || !strings.Contains(err.Error(), "volume gone: is its disk mounted?") || !strings.Contains(err.Error(), "volume away: is its disk mounted?") {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(away); err != nil || len(left) != 0 {
+		t.Fatalf("made %v, %v", left, err)
+	}
+	if info, err := os.Stat(container.VolumePath(work, list[3])); err != nil || info.Mode() != fs.ModeDir|0o755 {
+		t.Fatalf("%v, %v", info, err)
+	}
+}
+
 func TestMountDisk(t *testing.T) {
 	root := t.TempDir()
 	v, one := New(t.TempDir()), []*mesos.Resource{disk("db", "v", mountDisk(root))}
