@@ -357,6 +357,9 @@ func (n *Native) launched(it *item) {
 	n.launching--
 	if n.launching == 0 && !n.closed {
 		n.busy.Go(func() {
+			if !n.pause(refill) {
+				return
+			}
 			if err := n.pool.fill(); err != nil {
 				n.log.Warn("cannot start an init in advance", "err", err) // the next launch fails
 			}

@@ -1,17 +1,23 @@
 package containerizer
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/stoa-kernel/stoa/agent/containerizer/launch"
 )
 
-// spare is how many inits wait to be given a container. An init takes a millisecond to
-// come up, most of what a launch takes; one that waits has that behind it. More than one
-// would only help short bursts, at 0.6 MiB each: in a long one they are all in use.
+// spare is how many inits wait to be given a container. An init takes two milliseconds
+// to come up, most of what a launch takes; one that waits has that behind it. More would
+// only help short bursts, at 0.6 MiB each: in a long one they are all in use.
 const spare = 2
 
-// pool has inits that wait.
+// refill is how long after a launch inits are started in advance. At once they would
+// take the processor from what brings the news of that launch to the master.
+const refill = 2 * time.Millisecond
+
+// pool has inits that wait, those that have waited longest first: they are up.
 type pool struct {
 	program    *launch.Program
 	namespaces uintptr
@@ -32,8 +38,8 @@ func (p *pool) take(namespaces uintptr) (*launch.Init, error) {
 			p.mu.Unlock()
 			return p.program.Spawn(namespaces)
 		}
-		i := p.waiting[n-1]
-		p.waiting = p.waiting[:n-1]
+		i := p.waiting[0]
+		p.waiting = slices.Delete(p.waiting, 0, 1)
 		p.mu.Unlock()
 		if !i.Ended() { // somebody may have killed it
 			return i, nil

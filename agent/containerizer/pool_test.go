@@ -32,8 +32,8 @@ func TestInitsWaitInAdvance(t *testing.T) {
 	}
 	s := r.spec("exit 0")
 	r.n.Launch(s)
-	if f := next[container.Forked](r, s.ID); f.Pid != pids[spare-1] || f.StartTime == 0 {
-		t.Errorf("got %+v, want one of %v", f, pids)
+	if f := next[container.Forked](r, s.ID); f.Pid != pids[0] || f.StartTime == 0 {
+		t.Errorf("got %+v, want the first of %v, which has had most time to come up", f, pids)
 	}
 	r.n.Go(s.ID)
 	next[container.Started](r, s.ID)
