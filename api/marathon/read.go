@@ -1,0 +1,177 @@
+package marathon
+
+// AppInfo is an App as it is read: its definition and what became of it.
+type AppInfo struct {
+	*App
+	TasksStaged           int               `json:"tasksStaged"`
+	TasksRunning          int               `json:"tasksRunning"`
+	TasksHealthy          int               `json:"tasksHealthy"`
+	TasksUnhealthy        int               `json:"tasksUnhealthy"`
+	Deployments           []Identifiable    `json:"deployments"`
+	Tasks                 []Task            `json:"tasks,omitempty"`
+	LastTaskFailure       *TaskFailure      `json:"lastTaskFailure,omitempty"`
+	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitempty"`
+	TaskStats             *TaskStats        `json:"taskStats,omitempty"`
+	// PreviewTasks are the new set of a blue-green deployment before its promotion.
+	PreviewTasks []Task `json:"previewTasks,omitempty"`
+}
+
+type Identifiable struct {
+	ID string `json:"id"`
+}
+
+// Task is one instance's task.
+type Task struct {
+	AppID              string         `json:"appId"`
+	HealthCheckResults []HealthResult `json:"healthCheckResults,omitempty"`
+	CheckResult        any            `json:"checkResult,omitempty"`
+	Host               string         `json:"host"`
+	ID                 string         `json:"id"`
+	IPAddresses        []IPAddress    `json:"ipAddresses"`
+	Ports              []int          `json:"ports"`
+	ServicePorts       []int          `json:"servicePorts"`
+	SlaveID            string         `json:"slaveId"`
+	State              string         `json:"state"`
+	StagedAt           Version        `json:"stagedAt,omitempty"`
+	StartedAt          Version        `json:"startedAt,omitempty"`
+	Version            Version        `json:"version"`
+	LocalVolumes       []LocalVolume  `json:"localVolumes"`
+	Region             string         `json:"region,omitempty"`
+	Zone               string         `json:"zone,omitempty"`
+	Role               string         `json:"role,omitempty"`
+}
+
+type IPAddress struct {
+	IPAddress string `json:"ipAddress"`
+	Protocol  string `json:"protocol"`
+}
+
+type LocalVolume struct {
+	RunSpecID     string `json:"runSpecId"`
+	ContainerPath string `json:"containerPath"`
+	UUID          string `json:"uuid"`
+	PersistenceID string `json:"persistenceId"`
+}
+
+type HealthResult struct {
+	Alive               bool    `json:"alive"`
+	ConsecutiveFailures int     `json:"consecutiveFailures"`
+	FirstSuccess        Version `json:"firstSuccess,omitempty"`
+	LastFailure         Version `json:"lastFailure,omitempty"`
+	LastSuccess         Version `json:"lastSuccess,omitempty"`
+	LastFailureCause    string  `json:"lastFailureCause,omitempty"`
+	InstanceID          string  `json:"instanceId"`
+}
+
+type ReadinessResult struct {
+	Name         string             `json:"name"`
+	TaskID       string             `json:"taskId"`
+	Ready        bool               `json:"ready"`
+	LastResponse *ReadinessResponse `json:"lastResponse,omitempty"`
+}
+
+type ReadinessResponse struct {
+	Status      int    `json:"status"`
+	ContentType string `json:"contentType"`
+	Body        string `json:"body"`
+}
+
+type TaskFailure struct {
+	AppID     string  `json:"appId"`
+	Host      string  `json:"host"`
+	Message   string  `json:"message"`
+	State     string  `json:"state"`
+	TaskID    string  `json:"taskId"`
+	Timestamp Version `json:"timestamp"`
+	Version   Version `json:"version"`
+	SlaveID   string  `json:"slaveId,omitempty"`
+}
+
+type TaskStats struct {
+	StartedAfterLastScaling *StatsOf `json:"startedAfterLastScaling,omitempty"`
+	WithLatestConfig        *StatsOf `json:"withLatestConfig,omitempty"`
+	WithOutdatedConfig      *StatsOf `json:"withOutdatedConfig,omitempty"`
+	TotalSummary            *StatsOf `json:"totalSummary,omitempty"`
+}
+
+type StatsOf struct {
+	Stats struct {
+		Counts struct {
+			Staged    int `json:"staged"`
+			Running   int `json:"running"`
+			Healthy   int `json:"healthy"`
+			Unhealthy int `json:"unhealthy"`
+		} `json:"counts"`
+		LifeTime *LifeTime `json:"lifeTime,omitempty"`
+	} `json:"stats"`
+}
+
+type LifeTime struct {
+	AverageSeconds float64 `json:"averageSeconds"`
+	MedianSeconds  float64 `json:"medianSeconds"`
+}
+
+// Group is a node of the tree. Pods is always empty in this version of the API.
+type Group struct {
+	ID           string     `json:"id"`
+	Apps         []*AppInfo `json:"apps"`
+	Groups       []*Group   `json:"groups"`
+	Pods         []struct{} `json:"pods"`
+	Dependencies []string   `json:"dependencies"`
+	EnforceRole  bool       `json:"enforceRole"`
+	Version      Version    `json:"version"`
+}
+
+// DeploymentResult answers every call that started a deployment.
+type DeploymentResult struct {
+	Version      Version `json:"version"`
+	DeploymentID string  `json:"deploymentId"`
+}
+
+// Deployment is a running deployment, as listed by GET /v2/deployments.
+type Deployment struct {
+	ID             string             `json:"id"`
+	Version        Version            `json:"version"`
+	AffectedApps   []string           `json:"affectedApps"`
+	AffectedPods   []string           `json:"affectedPods"`
+	Steps          []DeploymentStep   `json:"steps"`
+	CurrentActions []DeploymentAction `json:"currentActions"`
+	// CurrentStep counts from 1.
+	CurrentStep int `json:"currentStep"`
+	TotalSteps  int `json:"totalSteps"`
+
+	// What Stoa adds; absent unless the deployment uses it.
+
+	// Paused says what a canary or blue-green deployment waits for.
+	Paused string `json:"paused,omitempty"`
+	// Deadline after which the deployment goes back.
+	Deadline Version `json:"deadline,omitempty"`
+}
+
+type DeploymentStep struct {
+	Actions []DeploymentAction `json:"actions"`
+}
+
+type DeploymentAction struct {
+	// Action is "StartApplication", "ScaleApplication", "RestartApplication" or
+	// "StopApplication".
+	Action                string            `json:"action"`
+	App                   string            `json:"app"`
+	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitempty"`
+	// Waiting says in words what the action waits for; only in /v2/deployments?embed=waiting.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// Error is the body of every refusal.
+type Error struct {
+	Message string `json:"message"`
+	// Details is a string, or []Violation.
+	Details     any            `json:"details,omitempty"`
+	Deployments []Identifiable `json:"deployments,omitempty"`
+}
+
+// Violation is what is wrong with one place of a document: "/healthChecks(0)/path".
+type Violation struct {
+	Path   string   `json:"path"`
+	Errors []string `json:"errors"`
+}
