@@ -207,7 +207,4 @@ func (t *Tree) Apply(c Change) { panic("contract") }
 // Path resolves an id against a group: "x" in "/g" is "/g/x", "../y" in "/g/h" is "/g/y".
 func Path(id, group string) string { panic("contract") }
 
-type (
-	draft struct{}
-	tree  struct{}
-)
+type tree struct{}
