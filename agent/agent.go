@@ -42,6 +42,7 @@ import (
 	"github.com/stoa-kernel/stoa/internal/account"
 	"github.com/stoa-kernel/stoa/internal/dirlock"
 	"github.com/stoa-kernel/stoa/internal/failpoint"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/internal/vfs"
 	"github.com/stoa-kernel/stoa/kernel/id"
@@ -94,6 +95,9 @@ type Config struct {
 	Advertise string
 	// AllowRemote lets Listen be other than loopback, though nobody authenticates.
 	AllowRemote bool
+	// Connections is how many may stand besides executors' streams; 0 means
+	// listen.DefaultConnections.
+	Connections int
 	// Hostname is what offers say; "" for the machine's name.
 	Hostname string
 	// Resources in Mesos's text form or as JSON; cpus, mem, disk and ports that it does
@@ -261,10 +265,13 @@ func (r *runner) serve(ctx context.Context, listener net.Listener, first state.I
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Hour, // an executor's second connection sends a HEARTBEAT every 30 min
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       listen.Context,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
+	limited := listen.Limit(listener, c.Connections)
+	r.metrics.connections(limited)
 	edges.Go(func() {
-		if err := web.Serve(listener); !errors.Is(err, nethttp.ErrServerClosed) {
+		if err := web.Serve(limited); !errors.Is(err, nethttp.ErrServerClosed) {
 			stop(fmt.Errorf("serve %s: %w", listener.Addr(), err))
 		}
 	})

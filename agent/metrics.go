@@ -8,6 +8,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/http"
 	"github.com/stoa-kernel/stoa/agent/link"
 	"github.com/stoa-kernel/stoa/agent/state"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/meter"
 )
 
@@ -52,6 +53,11 @@ func (m *metrics) edges(s *http.Server, l *link.Client) {
 			Help: "Executor streams closed because the executor read too slowly."},
 			func() float64 { return float64(s.CutOff.Load()) }),
 	)
+}
+
+// connections adds what the listener has to say.
+func (m *metrics) connections(l *listen.Limited) {
+	m.registry.MustRegister(meter.ClosedConnections("stoa_agent_connections_closed_total", l.Closed.Load))
 }
 
 // stepped belongs to the loop.

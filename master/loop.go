@@ -47,6 +47,9 @@ type runner struct {
 	released []state.Effect
 
 	issued, durable loop.Position
+
+	hash   func() uint64
+	hashes <-chan chan<- uint64
 }
 
 // submit is session.Submit.
@@ -116,6 +119,8 @@ func (l *runner) run(ctx context.Context, lost <-chan struct{}, first state.Inpu
 			l.release()
 		case <-alarm.C:
 			l.turn(nil)
+		case answer := <-l.hashes:
+			answer <- l.hash()
 		case err := <-failed:
 			return err
 		case <-lost:

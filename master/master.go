@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/master/http"
 	"github.com/stoa-kernel/stoa/master/registry"
@@ -42,6 +43,9 @@ type Config struct {
 	Advertise string
 	// AllowRemote lets Listen be other than loopback, though nobody authenticates.
 	AllowRemote bool
+	// Connections is how many may stand besides agents' links and frameworks' streams; 0
+	// means listen.DefaultConnections.
+	Connections int
 
 	Store store.Store
 	// State configures the core. MasterID and Seed are made up if they are zero.
@@ -54,6 +58,9 @@ type Config struct {
 	// Listening is called once, with the URL, when health, version and redirects are
 	// served. May be nil.
 	Listening func(url string)
+	// Hashes, if not nil, is for tests: between two turns the loop answers whatever
+	// channel comes in with the core's hash. The answer must find room.
+	Hashes <-chan chan<- uint64
 }
 
 // Run serves until ctx ends, then returns nil: streams and links are closed, tasks run
@@ -66,6 +73,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer listener.Close()
+	limited := listen.Limit(listener, c.Connections)
 	at, err := advertised(ctx, c.Advertise, listener)
 	if err != nil {
 		return err
@@ -81,11 +89,12 @@ func Run(ctx context.Context, c Config) error {
 	url := "http://" + listener.Addr().String()
 
 	m := assemble(c, began)
+	m.loop.metrics.connections(limited)
 	status := http.Status{Info: masterInfo(c.State.MasterID, c.State.Version, at)}
 	m.status.Store(&status)
 
 	serving := make(chan error, 1)
-	go func() { serving <- m.web.Serve(listener) }() // ends with m.close
+	go func() { serving <- m.web.Serve(limited) }() // ends with m.close
 	defer m.close()
 	if c.Listening != nil {
 		c.Listening(url)
@@ -115,7 +124,8 @@ func Run(ctx context.Context, c Config) error {
 	c.Log.Info("leading", "epoch", leadership.Epoch, "url", url, "master", c.State.MasterID,
 		"agents", len(contents.Agents), "frameworks", len(contents.Frameworks))
 
-	m.loop.core = state.New(c.State)
+	core := state.New(c.State)
+	m.loop.core, m.loop.hash, m.loop.hashes = core, core.Hash, c.Hashes
 	m.loop.commits.commit = records.Commit
 	first := state.Recovered{
 		Epoch: leadership.Epoch, Master: status.Info,
@@ -185,6 +195,7 @@ func assemble(c Config, began time.Time) *master {
 		ReadHeaderTimeout: c.Limits.WithDefaults().HeaderTimeout,
 		IdleTimeout:       30 * time.Minute, // a framework's second connection may be quiet for long
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       listen.Context,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
 	}
 	return m

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/master/session"
 	"github.com/stoa-kernel/stoa/master/state"
@@ -67,6 +68,11 @@ func newMetrics(v *view.View, streams *session.Streams, links *session.Links) *m
 		cut("stoa_master_links_cut_off_total", "Agent links closed because the agent read too slowly.", &links.CutOff),
 	)
 	return m
+}
+
+// connections adds what the listener has to say.
+func (m *metrics) connections(l *listen.Limited) {
+	m.registry.MustRegister(meter.ClosedConnections("stoa_master_connections_closed_total", l.Closed.Load))
 }
 
 // stepped belongs to the loop, as published does.

@@ -137,6 +137,9 @@ data directory; with --stop-tasks SIGINT and SIGTERM kill them by their kill pol
 			if err != nil {
 				return err
 			}
+			if err := tooFew(a.config.Connections); err != nil {
+				return err
+			}
 			if err := a.finish(); err != nil {
 				return err
 			}
@@ -154,6 +157,7 @@ data directory; with --stop-tasks SIGINT and SIGTERM kill them by their kill pol
 	c.Flags().StringVar(&a.config.Listen, "listen", "127.0.0.1:5051", "host:port for executors and operators; executors keep the port over restarts")
 	c.Flags().StringVar(&a.config.Advertise, "advertise-ip", "", "`IP` as others reach the agent; the one listened on by default")
 	c.Flags().BoolVar(&a.config.AllowRemote, "allow-remote", false, "allow listening off loopback although nobody authenticates")
+	connections(c.Flags(), &a.config.Connections)
 	c.Flags().StringVar(&dataDir, "data-dir", filepath.Join(defaultDataDir(), "agent"), "`directory` of the log, sandboxes and volumes (Mesos: work_dir)")
 	c.Flags().BoolVar(&stopTasks, "stop-tasks", false, "kill the tasks when told to end")
 	a.flags(c.Flags())

@@ -31,6 +31,7 @@ func (m *masterFlags) flags(f *pflag.FlagSet, listenFlag string) {
 	f.StringVar(&m.config.Listen, listenFlag, "127.0.0.1:5050", "host:port the master serves at")
 	f.StringVar(&m.config.Advertise, "advertise", "", "host or host:port as others reach the master; the address listened on by default")
 	f.BoolVar(&m.config.AllowRemote, "allow-remote", false, "allow listening off loopback although nobody authenticates: whoever reaches the port runs commands on every agent")
+	connections(f, &m.config.Connections)
 	s := &m.config.State
 	for _, d := range []struct {
 		name  string
@@ -59,6 +60,9 @@ func (m *masterFlags) flags(f *pflag.FlagSet, listenFlag string) {
 
 // finish reads the flags that have a syntax of their own.
 func (m *masterFlags) finish() error {
+	if err := tooFew(m.config.Connections); err != nil {
+		return err
+	}
 	s := &m.config.State
 	s.Version = build.Mesos
 	if m.roles != "" {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stoa-kernel/stoa/cli"
+	"github.com/stoa-kernel/stoa/internal/listen"
 )
 
 // Commands are the verbs that start roles.
@@ -47,6 +48,19 @@ func (l *logging) logger() (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, o)), nil
+}
+
+// connections is the flag of how many connections a listener lets stand.
+func connections(f *pflag.FlagSet, n *int) {
+	f.IntVar(n, "max-connections", listen.DefaultConnections, "how many connections may stand besides agents' links and streams of events; over that, the one unused the longest makes room")
+}
+
+// tooFew refuses a number of connections nobody can be served with.
+func tooFew(connections int) error {
+	if connections < 1 {
+		return &cli.Error{What: fmt.Sprintf("--max-connections %d: at least one is needed to serve anybody", connections), Code: cli.ExitUsage}
+	}
+	return nil
 }
 
 // defaultDataDir is /var/lib/stoa for root, the user's own data directory for others.

@@ -16,6 +16,7 @@ func runsCommand() *cobra.Command {
 	var l logging
 	var st storage
 	var dataDir, addr string
+	var most int
 	masters := []string{cli.DefaultAddr}
 	c := &cobra.Command{
 		Use:   "runs",
@@ -28,6 +29,9 @@ cluster of separate processes has one of it. Runs go on while it is away.`,
 			if err != nil {
 				return err
 			}
+			if err := tooFew(most); err != nil {
+				return err
+			}
 			return st.with(c.Context(), dataDir, "runs", func(ctx context.Context, s store.Store) error {
 				listener, err := listenLoopback("listen", addr)
 				if err != nil {
@@ -35,7 +39,7 @@ cluster of separate processes has one of it. Runs go on while it is away.`,
 				}
 				url := "http://" + listener.Addr().String()
 				return run.Run(ctx, run.Config{
-					Masters: masters, Listener: listener, URL: url, Store: s, Log: log.With("role", "run"),
+					Masters: masters, Listener: listener, Connections: most, URL: url, Store: s, Log: log.With("role", "run"),
 					Ready: func() { fmt.Printf("ready  run %s\n", url) },
 				})
 			})
@@ -43,6 +47,7 @@ cluster of separate processes has one of it. Runs go on while it is away.`,
 	}
 	c.Flags().StringSliceVar(&masters, "master", masters, "`addresses` of the masters")
 	c.Flags().StringVar(&addr, "listen", "127.0.0.1:5052", "host:port of the API, on loopback")
+	connections(c.Flags(), &most)
 	c.Flags().StringVar(&dataDir, "data-dir", defaultDataDir()+"-runs", "`directory` of the records")
 	st.flags(c.Flags())
 	l.flags(c.Flags())

@@ -152,7 +152,7 @@ func (u *up) run(ctx context.Context) error {
 		defer runStore.Close()
 		group.Go(func() error {
 			return run.Run(ctx, run.Config{
-				Masters: []string{addr}, Listener: listener, URL: runURL, Store: runStore,
+				Masters: []string{addr}, Listener: listener, Connections: u.master.config.Connections, URL: runURL, Store: runStore,
 				Log: log.With("role", "run"), Ready: serving.Done,
 			})
 		})
@@ -187,7 +187,7 @@ func (u *up) oneAgent(i int, dir, master string) (*agentFlags, error) {
 	a := u.agent
 	a.config.Masters = []string{master}
 	a.config.WorkDir = filepath.Join(dir, "agent-"+strconv.Itoa(i))
-	a.config.AllowRemote = u.master.config.AllowRemote
+	a.config.AllowRemote, a.config.Connections = u.master.config.AllowRemote, u.master.config.Connections
 	a.config.Share = agent.Share{Index: i, Of: u.agents}
 	if u.agents > 1 && a.config.Hostname == "" {
 		name, err := os.Hostname()

@@ -21,6 +21,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/kernel/clock"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	runhttp "github.com/stoa-kernel/stoa/run/http"
@@ -35,6 +36,9 @@ type Config struct {
 	Masters []string
 	// Listener of the API; Run closes it.
 	Listener net.Listener
+	// Connections is how many may stand besides those of clients that follow a run; 0
+	// means listen.DefaultConnections.
+	Connections int
 	// URL under which clients reach Listener.
 	URL string
 	// Store keeps runs and the framework's id; Run does not close it.
@@ -73,10 +77,11 @@ func Run(ctx context.Context, cfg Config) error {
 		me = u.Username
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	server := &http.Server{Handler: runhttp.Handler(l.view, l), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
+	server := &http.Server{Handler: runhttp.Handler(l.view, l), ReadHeaderTimeout: 10 * time.Second, ConnContext: listen.Context,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
 	group.Go(func() error { return l.run(ctx) })
 	group.Go(func() error {
-		if err := server.Serve(cfg.Listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(listen.Limit(cfg.Listener, cfg.Connections)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("run: %w", err)
 		}
 		return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/codec"
 	"github.com/stoa-kernel/stoa/internal/eventstream"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/request"
 )
 
@@ -118,6 +119,7 @@ func (s *Server) subscribe(w http.ResponseWriter, r *http.Request, c codec.Codec
 		s.reply(w, a)
 		return
 	}
+	listen.Keep(listen.Conn(r.Context()))
 	// As on the master, the type of the stream is the type of its messages.
 	w.Header().Set("Content-Type", c.String())
 	w.WriteHeader(http.StatusOK)

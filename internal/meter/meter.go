@@ -30,6 +30,13 @@ func Latency(name, help string) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency})
 }
 
+// ClosedConnections is a counter of what a listener closed to make room, read from n.
+func ClosedConnections(name string, n func() int64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name,
+		Help: "Connections closed because there were too many, the quietest first."},
+		func() float64 { return float64(n()) })
+}
+
 // Steps counts the inputs a core takes, by the names of their types. It belongs to one
 // goroutine.
 type Steps struct {

@@ -44,6 +44,8 @@ type cluster struct {
 	addr string
 	vars map[string]string
 	uuid []byte
+	// hashes asks the loop for the core's.
+	hashes chan chan<- uint64
 }
 
 type framework struct {
@@ -52,16 +54,23 @@ type framework struct {
 	passed     []*schedulerpb.Event // read while another kind was looked for
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T) *cluster { return newClusterWith(t, 0) }
+
+// newClusterWith lets so many connections stand.
+func newClusterWith(t *testing.T, connections int) *cluster {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan string, 1), make(chan error, 1)
+	hashes := make(chan chan<- uint64)
 	go func() {
 		done <- master.Run(ctx, master.Config{
 			Listen: "127.0.0.1:0", Store: memory.New(), Log: slog.New(slog.DiscardHandler),
-			State:  state.Config{Seed: 1, Version: "test"},
-			Limits: masterhttp.Limits{BodyTimeout: 3 * time.Second, FilesTimeout: 300 * time.Millisecond, HeaderTimeout: 500 * time.Millisecond},
-			Ready:  func(url string) { ready <- url },
+			// Pings would be changes.
+			State:       state.Config{Seed: 1, Version: "test", AgentPingInterval: time.Hour},
+			Connections: connections,
+			Hashes:      hashes,
+			Limits:      masterhttp.Limits{BodyTimeout: 3 * time.Second, FilesTimeout: 300 * time.Millisecond, HeaderTimeout: 500 * time.Millisecond},
+			Ready:       func(url string) { ready <- url },
 		})
 	}()
 	t.Cleanup(func() {
@@ -71,7 +80,7 @@ func newCluster(t *testing.T) *cluster {
 		}
 		http.DefaultClient.CloseIdleConnections()
 	})
-	c := &cluster{t: t, addr: strings.TrimPrefix(<-ready, "http://"), uuid: []byte("0123456789abcdef")}
+	c := &cluster{t: t, hashes: hashes, addr: strings.TrimPrefix(<-ready, "http://"), uuid: []byte("0123456789abcdef")}
 	agentID := c.agent()
 	own := c.subscribe("own", "a")
 	offer := own.offer(t)
@@ -402,6 +411,13 @@ func (c *cluster) state(t *testing.T) string {
 	return all
 }
 
+// hash is of all that the core can observe.
+func (c *cluster) hash() uint64 {
+	answer := make(chan uint64, 1)
+	c.hashes <- answer
+	return <-answer
+}
+
 func TestBadRequestsGetTheDocumentedAnswer(t *testing.T) {
 	c := newCluster(t)
 	before := c.state(t)
@@ -417,6 +433,7 @@ func TestBadRequestsGetTheDocumentedAnswer(t *testing.T) {
 	}
 	other, _ := c.raw(t, `POST /api/v1/scheduler json Mesos-Stream-Id=$OTHER_STREAM -- {"type":"REVIVE","framework_id":{"value":"$OTHER"},"revive":{"roles":["x"]}}`)
 
+	hash := c.hash()
 	for _, r := range rows(t) {
 		b, half := c.raw(t, r.request)
 		start := allocated()
@@ -437,9 +454,53 @@ func TestBadRequestsGetTheDocumentedAnswer(t *testing.T) {
 		if status, body := c.send(t, other); status != 202 {
 			t.Fatalf("line %d: the other framework's call was answered %d %s", r.line, status, body)
 		}
+		if after := c.hash(); after != hash {
+			t.Fatalf("line %d, %s, %s: the core's state changed", r.line, r.call, r.wrong)
+		}
 		if after := c.state(t); after != before {
 			t.Fatalf("line %d, %s, %s: the cluster changed\nfrom %s\nto   %s", r.line, r.call, r.wrong, before, after)
 		}
+	}
+	// The hash would have shown the least change.
+	least, _ := c.raw(t, `POST /api/v1/scheduler json :stream -- {"type":"SUPPRESS","framework_id":{"value":"$FRAMEWORK"}}`)
+	if status, body := c.send(t, least); status != 202 || c.hash() == hash {
+		t.Errorf("SUPPRESS was answered %d %s and changed nothing", status, body)
+	}
+}
+
+// A flood of connections that say nothing, or only begin to, costs those who hold them,
+// not the agent, the frameworks' streams or whoever comes and asks.
+func TestAFloodOfConnectionsStarvesNobody(t *testing.T) {
+	const room, flood = 8, 100
+	c := newClusterWith(t, room)
+	http.DefaultClient.CloseIdleConnections()
+	hash := c.hash()
+	call, _ := c.raw(t, `POST /api/v1/scheduler json Mesos-Stream-Id=$OTHER_STREAM -- {"type":"REVIVE","framework_id":{"value":"$OTHER"},"revive":{"roles":["x"]}}`)
+	var conns []net.Conn
+	for i := range flood {
+		conn, err := net.Dial("tcp", c.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns = append(conns, conn)
+		say := []string{"", "POST /api/v1", "POST /api/v1/scheduler HTTP/1.1\r\nHost: m\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"}[i%3]
+		_, _ = io.WriteString(conn, say) // perhaps closed by now
+		if status, body := c.send(t, call); status != 202 {
+			t.Fatalf("after %d connections the other framework's call was answered %d %s", i+1, status, body)
+		}
+	}
+	for i, conn := range conns[:flood-room] {
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		var timeout net.Error
+		if _, err := io.ReadAll(conn); errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("connection %d of the flood still stands", i)
+		}
+	}
+	if c.hash() != hash {
+		t.Error("the agent or a framework lost its connection")
 	}
 }
 

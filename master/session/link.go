@@ -16,6 +16,7 @@ import (
 	agentpb "github.com/stoa-kernel/stoa/api/mesos/v1/agent"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/internal/frame"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/kernel/id"
 	"github.com/stoa-kernel/stoa/master/state"
 	"google.golang.org/protobuf/proto"
@@ -305,6 +306,7 @@ func (l *Links) Send(n state.Link, m *stoapb.ToAgent) {
 			lk.mu.Lock()
 			lk.agent = agent
 			lk.mu.Unlock()
+			listen.Keep(lk.conn)
 		}
 		l.mu.Unlock()
 	}

@@ -13,6 +13,7 @@ import (
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 	"github.com/stoa-kernel/stoa/internal/codec"
 	"github.com/stoa-kernel/stoa/internal/eventstream"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/master/state"
 )
 
@@ -126,6 +127,7 @@ func (s *Streams) write(ctx context.Context, st *stream) error {
 			}
 			if e.GetType() == schedulerpb.Event_SUBSCRIBED && !subscribed {
 				subscribed = true
+				listen.Keep(listen.Conn(ctx))
 				tick.Reset(pause)
 				return add(heartbeat)
 			}

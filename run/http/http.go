@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/run/state"
 )
 
@@ -145,6 +146,7 @@ func write(w http.ResponseWriter, status int, v any) {
 }
 
 func watch(w http.ResponseWriter, r *http.Request, view *View) {
+	listen.Keep(listen.Conn(r.Context())) // it may be quiet for as long as the run lasts
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := http.NewResponseController(w)
 	enc := json.NewEncoder(w)
