@@ -388,7 +388,7 @@ func (a *agentProcess) die(why string) {
 	w.say("%s's agent dies %s", a.m.name, why)
 	w.count["fault: agent dies "+why]++
 	a.alive = false
-	a.m.proc = nil
+	a.m.proc, a.m.stopping = nil, false
 	a.m.disk.Kill()
 	if a.conn != nil {
 		a.conn.close(0)

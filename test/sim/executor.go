@@ -104,6 +104,8 @@ func (x *executor) event(e *executorpb.Event) {
 		x.w.at(x.w.between(time.Millisecond, time.Second), func() { x.end(id, mesos.TaskState_TASK_KILLED) })
 	case executorpb.Event_ACKNOWLEDGED:
 		x.acknowledged(e.GetAcknowledged().GetTaskId().GetValue(), e.GetAcknowledged().GetUuid())
+	case executorpb.Event_MESSAGE:
+		x.greeted(e.GetMessage().GetData())
 	case executorpb.Event_SHUTDOWN:
 		x.w.count["executor: shutdown"]++
 		x.w.at(x.w.between(time.Millisecond, 2*time.Second), func() { x.m.ended(x.box, 0, false) })
@@ -194,6 +196,18 @@ func (x *executor) transmit(u *mesos.TaskStatus) {
 			}
 		})
 	})
+}
+
+// greeted answers the framework's message.
+func (x *executor) greeted(data []byte) {
+	if want := x.framework + " greets " + x.id; string(data) != want {
+		x.w.fail("messages reach whom they are for", "executor %s of %s reads %q", x.id, x.framework, data)
+	}
+	if a := x.m.proc; a != nil && x.subscribed {
+		call := x.call(executorpb.Call_MESSAGE)
+		call.Message = &executorpb.Call_Message{Data: []byte(x.id + " greets " + x.framework)}
+		a.executorAsks(executorCall{call}, func(int) {})
+	}
 }
 
 func (x *executor) acknowledged(id string, uuid []byte) {

@@ -26,6 +26,7 @@ type machine struct {
 	disk      *vfs.Memory
 	skew      time.Duration // of the wall clock
 	up        bool
+	stopping  bool // its agent was told to end all tasks
 	boots     int
 	lives     int
 	proc      *agentProcess // nil while it does not run

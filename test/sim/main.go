@@ -7,7 +7,8 @@
 //	go run ./test/sim -seed 7                 one seed
 //	go run ./test/sim -seed 7 -trace          with every input and effect
 //	go run ./test/sim -seed 7 -hours 2        two virtual hours of faults
-//	go run ./test/sim -seeds 1-1000           many, and what happened how often
+//	go run ./test/sim -seeds 1-1000           many, and what happened how often; it fails
+//	                                          if a kind of fault or effect never did
 //	go run -tags planted ./test/sim -bug NAME -seeds 1-200
 package main
 
@@ -80,6 +81,12 @@ func main() {
 	})
 	if !*once {
 		s.print(os.Stdout)
+		if s.failed == 0 {
+			for _, what := range s.wanting() {
+				fmt.Println("WANTING", what)
+				s.failed++
+			}
+		}
 	}
 	if s.failed > 0 {
 		os.Exit(1)

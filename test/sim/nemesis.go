@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/vfs"
 )
 
@@ -40,10 +41,15 @@ func (w *world) fault() {
 			}
 			name("agent doomed")
 		}
-	case n < 28:
+	case n < 26:
 		if m.proc != nil {
 			name("agent killed")
 			m.proc.die("by kill -9")
+		}
+	case n < 28:
+		if m.proc != nil && m.proc.started {
+			name("agent told to stop")
+			m.proc.stop(w.chance(0.2))
 		}
 	case n < 36:
 		if m.up {
@@ -185,6 +191,16 @@ func (w *world) heal() {
 	for _, f := range w.fws {
 		f.left, f.cut = 0, 0
 		f.soothe()
+	}
+}
+
+// stop is the signal that tells the agent to end its tasks, then itself. Who sends it
+// grows impatient at times.
+func (a *agentProcess) stop(now bool) {
+	a.m.stopping = true
+	a.step(state.Shutdown{StopTasks: true, Now: now})
+	if a.w.chance(0.2) {
+		a.w.at(a.w.between(0, 5*time.Second), func() { a.step(state.Shutdown{StopTasks: true, Now: true}) })
 	}
 }
 

@@ -151,6 +151,8 @@ func (a *agentProcess) noteInput(in agent.Input) {
 		fields = []any{in.Used}
 	case agent.SandboxRemoved:
 		fields = []any{string(in.Container), in.Err}
+	case agent.Shutdown:
+		fields = []any{in.StopTasks, in.Now}
 	case agent.Fired:
 		kind += " " + agentTimers[in.Timer.Kind]
 		fields = []any{in.Timer.Owner}
@@ -200,7 +202,7 @@ func (a *agentProcess) noteEffect(e agent.Effect) {
 	case agent.Resize:
 		fields = []any{string(e.Container), e.Limits}
 	case agent.ApplyVolumes:
-		fields = []any{e.Operation, len(e.Create), len(e.Destroy)}
+		fields = []any{e.Operation, len(e.Create), len(e.Destroy), len(e.Restore)}
 	case agent.RemoveSandbox:
 		fields = []any{string(e.Container)}
 	case agent.SetTimer:

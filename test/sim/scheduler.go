@@ -304,6 +304,8 @@ func (f *scheduler) event(e *schedulerpb.Event) {
 		f.update(e.GetUpdate().GetStatus())
 	case schedulerpb.Event_UPDATE_OPERATION_STATUS:
 		f.operationStatus(e.GetUpdateOperationStatus().GetStatus())
+	case schedulerpb.Event_MESSAGE:
+		f.greeted(e.GetMessage())
 	case schedulerpb.Event_ERROR:
 		f.errored(e.GetError().GetMessage())
 	}
@@ -354,7 +356,7 @@ func (f *scheduler) isSubscribed(s *schedulerpb.Event_Subscribed) {
 // routine is what a scheduler does now and then.
 func (f *scheduler) routine() {
 	w := f.w
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0:
 		f.reconcile()
 	case 1:
@@ -379,8 +381,30 @@ func (f *scheduler) routine() {
 		}
 	case 5:
 		f.call(&schedulerpb.Call{Type: schedulerpb.Call_UPDATE_FRAMEWORK.Enum(), UpdateFramework: &schedulerpb.Call_UpdateFramework{FrameworkInfo: f.whole()}})
+	case 6:
+		f.greet()
 	}
 	f.soon(w.between(20*time.Second, time.Minute), f.routine)
+}
+
+// greet sends a message to every executor that may live; those that do answer. Messages
+// may be lost, but reach nobody else.
+func (f *scheduler) greet() {
+	for _, t := range f.tasks {
+		if t.exec != "" && !t.terminal {
+			f.call(&schedulerpb.Call{Type: schedulerpb.Call_MESSAGE.Enum(), Message: &schedulerpb.Call_Message{
+				AgentId:    &mesos.AgentID{Value: proto.String(t.agent)},
+				ExecutorId: &mesos.ExecutorID{Value: proto.String(t.exec)},
+				Data:       []byte(f.id + " greets " + t.exec),
+			}})
+		}
+	}
+}
+
+func (f *scheduler) greeted(m *schedulerpb.Event_Message) {
+	if want := m.GetExecutorId().GetValue() + " greets " + f.id; string(m.GetData()) != want {
+		f.w.fail("messages reach whom they are for", "%s reads %q from executor %s", f.id, m.GetData(), m.GetExecutorId().GetValue())
+	}
 }
 
 func (f *scheduler) revive() {

@@ -130,6 +130,12 @@ func (l *ledger) deadly(m *machine, b *box, what string) {
 	if b.daemon {
 		w.fail("nothing dies without a cause", "%s hits a process of %s that is no container's", what, m.name)
 	}
+	if m.stopping {
+		if !b.custom {
+			b.task.killed = true
+		}
+		return
+	}
 	if b.custom {
 		f := w.framework(b.framework)
 		x := b.model
