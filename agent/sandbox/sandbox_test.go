@@ -156,6 +156,23 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// TestCreateFollowsNoLink: what an executor's directory was swapped for is not built in.
+func TestCreateFollowsNoLink(t *testing.T) {
+	for _, at := range []string{"runs", "runs/c1"} {
+		work, outside := place(t), t.TempDir()
+		link := filepath.Join(work, "slaves/S0/frameworks/F1/executors/E 1", at)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(outside, link)); err != nil {
+			t.Fatal(err)
+		}
+		if err := Create(work, box(work, "c1"), someone()); err == nil {
+			t.Errorf("built a sandbox through the link %s", at)
+		}
+		if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+			t.Errorf("outside there are %v, %v", left, err)
+		}
+	}
+}
+
 func TestRefusedPaths(t *testing.T) {
 	work := place(t)
 	for _, path := range []string{
