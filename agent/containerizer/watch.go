@@ -2,16 +2,22 @@ package containerizer
 
 import (
 	"fmt"
+	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// watcher waits, in one thread for all containers, for inits to report and to end.
+// watcher waits, in one goroutine for all containers, for inits to report and to end. Its
+// epoll is itself watched by the runtime's: a thread blocked in a call of its own would
+// have to be woken, and then wake another, for each of a container's events.
 type watcher struct {
 	n     *Native
+	file  *os.File // the epoll's descriptor
+	conn  syscall.RawConn
 	epoll int
-	bell  int // eventfd that ends the waiting
 
 	mu    sync.Mutex
 	items map[int32]*item
@@ -23,17 +29,21 @@ func newWatcher(n *Native) (*watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		if err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
-			unix.Close(bell)
-		}
+	w := &watcher{n: n, epoll: epoll, items: map[int32]*item{}}
+	if err := unix.SetNonblock(epoll, true); err != nil { // or the runtime would not watch it
+		unix.Close(epoll)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	w.file = os.NewFile(uintptr(epoll), "containers")
+	// Without a deadline there is no watching by the runtime either.
+	if err = w.file.SetReadDeadline(time.Time{}); err == nil {
+		w.conn, err = w.file.SyscallConn()
 	}
 	if err != nil {
-		unix.Close(epoll)
-		return nil, fmt.Errorf("eventfd: %w", err)
+		w.file.Close()
+		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	return &watcher{n: n, epoll: epoll, bell: bell, items: map[int32]*item{}}, nil
+	return w, nil
 }
 
 // What happened is told by the descriptor it happened to.
@@ -42,7 +52,7 @@ const (
 	ofSocket = 2
 )
 
-// add watches an item's init until forget. Keys begin at 1; the bell has none.
+// add watches an item's init until forget. Keys begin at 1.
 func (w *watcher) add(it *item) error {
 	w.mu.Lock()
 	for w.last++; w.last <= 0 || w.items[w.last] != nil; w.last++ {
@@ -80,14 +90,18 @@ func (w *watcher) forget(it *item) {
 func (w *watcher) run() {
 	var events [128]unix.EpollEvent
 	for {
-		n, err := unix.EpollWait(w.epoll, events[:], -1)
+		n := 0
+		err := w.conn.Read(func(uintptr) bool {
+			var err error
+			if n, err = unix.EpollWait(w.epoll, events[:], 0); err != nil {
+				n = 0 // EINTR; nothing else can be
+			}
+			return n > 0 || err != nil
+		})
 		if err != nil {
-			n = 0 // EINTR; nothing else can be
+			return // by stop
 		}
 		for _, e := range events[:n] {
-			if e.Fd == 0 {
-				return
-			}
 			w.mu.Lock()
 			it := w.items[e.Fd]
 			w.mu.Unlock()
@@ -103,12 +117,6 @@ func (w *watcher) run() {
 }
 
 // stop makes run return.
-func (w *watcher) stop() {
-	one := [8]byte{1}
-	unix.Write(w.bell, one[:])
-}
+func (w *watcher) stop() { _ = w.file.SetReadDeadline(time.Unix(1, 0)) } // newWatcher has seen that it works
 
-func (w *watcher) close() {
-	unix.Close(w.epoll)
-	unix.Close(w.bell)
-}
+func (w *watcher) close() { w.file.Close() }
