@@ -14,5 +14,5 @@ done
 # another release of Go, whose bytes may differ.
 {
 	go env GOVERSION
-	cat init/*.go protocol/encode.go protocol/protocol.go | sha256sum | cut -d' ' -f1
+	cat init/*.go init/*.s protocol/encode.go protocol/protocol.go | sha256sum | cut -d' ' -f1
 } >"$out/built-from"
