@@ -30,6 +30,7 @@ var sections = []struct {
 	{"tasks", tasks},
 	{"memory", memory},
 	{"simulated", simulated},
+	{"hostile", hostile},
 }
 
 // bench is what the sections share.
@@ -52,7 +53,12 @@ func main() {
 	only := flag.String("only", strings.Join(names, ","), "what to measure")
 	flag.IntVar(&b.runs, "runs", 5, "`times` each figure is taken")
 	flag.BoolVar(&b.quick, "quick", false, "small sizes: shows that it works, measures nothing")
+	hostile := flag.String("attack", "", "what the bench starts itself with, to be hostile: `KIND@HOST:PORT`")
 	flag.Parse()
+	if *hostile != "" {
+		fmt.Fprintln(os.Stderr, "bench:", attack(*hostile))
+		os.Exit(1)
+	}
 	if err := b.main(strings.Split(*only, ","), names); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)

@@ -48,13 +48,7 @@ type swarm struct {
 
 // simulated measures the master with agents that launch nothing.
 func simulated(b *bench) error {
-	// A descriptor for each end of each link.
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+	if err := allDescriptors(); err != nil {
 		return err
 	}
 	sizes := []int{1000, 5000}
@@ -69,6 +63,17 @@ func simulated(b *bench) error {
 		}
 	}
 	return nil
+}
+
+// allDescriptors lets this process and those it starts have one for each end of each
+// connection.
+func allDescriptors() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = limit.Max
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 }
 
 func (b *bench) simulate(agents int) error {
