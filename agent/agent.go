@@ -37,6 +37,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/containerizer/volume"
 	"github.com/stoa-kernel/stoa/agent/http"
 	"github.com/stoa-kernel/stoa/agent/link"
+	"github.com/stoa-kernel/stoa/agent/probe"
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/account"
@@ -58,6 +59,8 @@ type Containerizer interface {
 	Signal(id.Container, int)
 	Destroy(id.Container)
 	Resize(id.Container, container.Limits)
+	// Execute is the exception to both: it waits until a check's command has ended.
+	probe.Runner
 	// Close lets go of all containers, which run on; no event comes after it.
 	Close() error
 }
@@ -294,6 +297,8 @@ func (r *runner) serve(ctx context.Context, listener net.Listener, first state.I
 			c.Log.Warn("containers could not be let go of in order; they run on", "error", err)
 		}
 	}()
+	r.checks = probe.New(containers, func(c state.Checked) { r.inputs.post(c) })
+	defer r.checks.Close()
 	defer r.inputs.close() // from here on nobody waits for the loop
 	defer stop(nil)
 	edges.Go(func() { r.log.run() })

@@ -11,6 +11,7 @@ import (
 	"github.com/stoa-kernel/stoa/agent/containerizer/volume"
 	"github.com/stoa-kernel/stoa/agent/http"
 	"github.com/stoa-kernel/stoa/agent/link"
+	"github.com/stoa-kernel/stoa/agent/probe"
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
@@ -46,6 +47,7 @@ type runner struct {
 	metrics *metrics
 
 	containers Containerizer
+	checks     *probe.Prober
 	volumes    *volume.Volumes
 	server     *http.Server
 	master     *link.Client
@@ -239,6 +241,10 @@ func (r *runner) do(e state.Effect) {
 		r.containers.Destroy(e.Container)
 	case state.Resize:
 		r.containers.Resize(e.Container, e.Limits)
+	case state.Check:
+		r.checks.Ask(e)
+	case state.StopChecks:
+		r.checks.Stop(e)
 	case state.ApplyVolumes:
 		r.disk.add(func(context.Context) {
 			r.inputs.post(state.VolumesApplied{Operation: e.Operation, Err: text(errors.Join(r.volumes.Restore(e.Restore), r.volumes.Apply(e.Create, e.Destroy)))})

@@ -300,6 +300,17 @@ func (n *names) show(x Effect) string {
 		return "destroy " + n.container(string(x.Container))
 	case Resize:
 		return fmt.Sprintf("resize %s %+v", n.container(string(x.Container)), x.Limits)
+	case Check:
+		t, what := x.Target, ""
+		if x.Spec != nil {
+			what = fmt.Sprintf("%s %q in %s as %q with %s", x.Spec.Path, x.Spec.Argv, n.path(x.Spec.Sandbox), x.Spec.User, x.Spec.Env[0])
+		} else {
+			what = fmt.Sprintf("%s:%d%s", t.Address, t.Port, t.Path)
+		}
+		return fmt.Sprintf("check %s %s %d %s %s timeout=%s", n.container(string(x.Container)), x.Task, x.Check,
+			[...]string{"command", "http", "https", "tcp"}[t.Type], what, t.Timeout)
+	case StopChecks:
+		return fmt.Sprintf("stop-checks %s %s", n.container(string(x.Container)), x.Task)
 	case ApplyVolumes:
 		if len(x.Restore) > 0 {
 			return fmt.Sprintf("volumes restore=%d", len(x.Restore))
@@ -322,7 +333,7 @@ func (n *names) show(x Effect) string {
 var timerNames = map[TimerKind]string{
 	TimerRetry: "retry", TimerKill: "kill", TimerCompletion: "completion", TimerRegistration: "registration",
 	TimerReregistration: "reregistration", TimerShutdown: "shutdown", TimerPing: "ping", TimerHeartbeat: "heartbeat",
-	TimerGC: "gc", TimerStop: "stop", TimerOperation: "operation",
+	TimerGC: "gc", TimerStop: "stop", TimerOperation: "operation", TimerCheck: "check",
 }
 
 func (n *names) owner(s string) string {
@@ -349,6 +360,26 @@ func (n *names) status(s *mesos.TaskStatus) string {
 	}
 	if c := s.GetContainerStatus(); c != nil {
 		fmt.Fprintf(&b, " in %s pid %d", n.container(c.GetContainerId().GetValue()), c.GetExecutorPid())
+	}
+	if s.Healthy != nil {
+		fmt.Fprintf(&b, " healthy=%v", s.GetHealthy())
+	}
+	if c := s.GetCheckStatus(); c != nil {
+		fmt.Fprintf(&b, " check=%s", strings.ReplaceAll(c.String(), "  ", " "))
+	}
+	for _, r := range s.GetProbeResults() {
+		fmt.Fprintf(&b, " probe %d alive=%v failures=%d", r.GetIndex(), r.GetAlive(), r.GetConsecutiveFailures())
+		since := func(what string, at *float64) {
+			if at != nil {
+				fmt.Fprintf(&b, " %s=%s", what, time.Unix(0, int64(*at*1e9)).UTC().Format("15:04:05"))
+			}
+		}
+		since("first", r.FirstSuccess)
+		since("success", r.LastSuccess)
+		since("failure", r.LastFailure)
+		if r.LastFailureCause != nil {
+			fmt.Fprintf(&b, " %q", r.GetLastFailureCause())
+		}
 	}
 	if l := s.GetLimitation(); l != nil {
 		fmt.Fprintf(&b, " limitation %s %v", l.Resources[0].GetName(), l.Resources[0].GetScalar().GetValue())

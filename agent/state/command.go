@@ -1,6 +1,7 @@
 package state
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/stoa-kernel/stoa/agent/container"
@@ -57,6 +58,7 @@ func (a *Agent) commandStarted(t *task) {
 		a.terminate(t)
 	} else {
 		a.armCompletion(t)
+		a.startChecks(t)
 	}
 }
 
@@ -99,6 +101,11 @@ func (a *Agent) commandExited(t *task, x container.Exit) {
 	case killed:
 		s = a.executorStatus(t, mesos.TaskState_TASK_KILLED, exitText(x))
 		s.Reason = t.kill.reason
+		if n := t.kill.unhealthy; n > 0 {
+			// As Mesos 1.11's command executor, without a reason; the text is Stoa's.
+			s.Healthy = proto.Bool(false)
+			s.Message = proto.String(s.GetMessage() + "; killed because its health check had failed " + strconv.FormatUint(uint64(n), 10) + " times in a row")
+		}
 	case !x.Known || x.Rebooted:
 		s = a.agentStatus(t, mesos.TaskState_TASK_FAILED, mesos.TaskStatus_REASON_EXECUTOR_TERMINATED, exitText(x))
 	case x.OOM:

@@ -78,6 +78,9 @@ func (a *Agent) containerStarted(ev container.Started) {
 	case adopted:
 		// The former agent may have died between a task's record and its resize.
 		a.resize(e)
+		for _, t := range ordered(e.tasks) {
+			a.startChecks(t)
+		}
 	}
 }
 

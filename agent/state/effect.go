@@ -3,6 +3,7 @@ package state
 import (
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	executorpb "github.com/stoa-kernel/stoa/api/mesos/v1/executor"
@@ -71,6 +72,21 @@ type (
 		Limits    container.Limits
 	}
 
+	// Check asks a target how a task is, and is answered with Checked, unless StopChecks
+	// comes first. Spec is what to execute for a command, in the running container.
+	Check struct {
+		Container id.Container
+		Task      id.Task
+		Check     int
+		Target    check.Target
+		Spec      *container.Spec
+	}
+	// StopChecks breaks off all checks of a task, which may still be answered.
+	StopChecks struct {
+		Container id.Container
+		Task      id.Task
+	}
+
 	// ApplyVolumes makes and removes directories of persistent volumes, answered with
 	// VolumesApplied.
 	ApplyVolumes struct {
@@ -110,6 +126,8 @@ func (Adopt) effect()         {}
 func (Signal) effect()        {}
 func (Destroy) effect()       {}
 func (Resize) effect()        {}
+func (Check) effect()         {}
+func (StopChecks) effect()    {}
 func (ApplyVolumes) effect()  {}
 func (RemoveSandbox) effect() {}
 func (SetTimer) effect()      {}

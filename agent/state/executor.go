@@ -260,7 +260,16 @@ func (a *Agent) executorUpdate(e *executor, s *mesos.TaskStatus) {
 			}
 		}
 		t.delivered = true
-		a.update(t, u)
+		u.ProbeResults = nil // the agent's, not the executor's
+		if u.GetState() == mesos.TaskState_TASK_RUNNING {
+			a.found(t, u)
+		}
+		if a.update(t, u) && u.GetState() == mesos.TaskState_TASK_RUNNING {
+			if t.startedAt.IsZero() {
+				t.startedAt = a.now.Wall
+			}
+			a.startChecks(t)
+		}
 	}
 	a.toExecutor(e, &executorpb.Event{
 		Type:         executorpb.Event_ACKNOWLEDGED.Enum(),

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	executorpb "github.com/stoa-kernel/stoa/api/mesos/v1/executor"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
@@ -52,6 +53,14 @@ type (
 	// Container is something the containerizer tells.
 	Container struct{ Event container.Event }
 
+	// Checked answers a Check.
+	Checked struct {
+		Container id.Container
+		Task      id.Task
+		Check     int
+		Result    check.Result
+	}
+
 	// VolumesApplied completes an ApplyVolumes.
 	VolumesApplied struct {
 		Operation string
@@ -93,6 +102,7 @@ const (
 	TimerGC                              // next sandbox due
 	TimerStop                            // Shutdown's bound
 	TimerOperation                       // Owner: operation uuid in hex; resend its status
+	TimerCheck                           // Owner: number/framework/task; a check is due
 )
 
 // Timer is a key: setting it again replaces the deadline.
@@ -109,6 +119,7 @@ func (ExecutorSubscribe) input() {}
 func (ExecutorCall) input()      {}
 func (ExecutorGone) input()      {}
 func (Container) input()         {}
+func (Checked) input()           {}
 func (VolumesApplied) input()    {}
 func (DiskUsage) input()         {}
 func (SandboxRemoved) input()    {}

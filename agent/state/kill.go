@@ -65,6 +65,7 @@ func (a *Agent) killCommand(t *task, grace time.Duration, reason *mesos.TaskStat
 	}
 	a.persist(false, t.killRecord())
 	a.stopTimer(TimerCompletion, t.owner())
+	a.stopChecks(t)
 	e := t.executor
 	switch {
 	case e.stage == preparing:
@@ -135,6 +136,9 @@ func (t *task) killRecord() *stoapb.LogRecord {
 		Reason:      t.kill.reason,
 		Requested:   proto.Int64(t.kill.requested.UnixNano()),
 		KillPolicy:  t.kill.policy,
+	}
+	if t.kill.unhealthy > 0 {
+		k.Unhealthy = proto.Uint32(t.kill.unhealthy)
 	}
 	if !t.kill.deadline.IsZero() {
 		k.Deadline = proto.Int64(t.kill.deadline.UnixNano())

@@ -3,6 +3,7 @@ package state
 import (
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	"github.com/stoa-kernel/stoa/agent/status"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -102,8 +103,18 @@ type task struct {
 
 	// delivered: LAUNCH was sent, or the executor says it has the task.
 	delivered bool
-	// startedAt is when TASK_RUNNING was made, for max_completion_time.
+	// startedAt is when TASK_RUNNING was first made.
 	startedAt time.Time
+
+	// checks run while the task does; untold is what the next update owes for them, cause
+	// why the health check failed last.
+	checks []*check.Check
+	untold untold
+	cause  string
+	// failures in a row of the health check, and whether it succeeded before, as the log
+	// has them: of startChecks after a restart.
+	failures   uint32
+	wasHealthy bool
 }
 
 func (t *task) order() uint64  { return t.seq }
@@ -119,6 +130,7 @@ type kill struct {
 	reason    *mesos.TaskStatus_Reason // of the final status, nil for a plain kill
 	policy    *mesos.KillPolicy        // custom executors only
 	acted     bool                     // something was sent that may end the task
+	unhealthy uint32                   // after so many failures of its health check
 }
 
 func (k *kill) because(r mesos.TaskStatus_Reason) bool { return k.reason != nil && *k.reason == r }

@@ -216,7 +216,10 @@ func (a *Agent) replayUpdate(m *stoapb.TaskUpdate) {
 		return
 	}
 	t.state, t.latest, t.delivered = u.GetState(), u, true
-	if u.GetState() == mesos.TaskState_TASK_RUNNING && t.startedAt.IsZero() {
+	t.failures, t.wasHealthy = m.GetHealthFailures(), m.GetWasHealthy()
+	if m.Started != nil {
+		t.startedAt = time.Unix(0, m.GetStarted())
+	} else if u.GetState() == mesos.TaskState_TASK_RUNNING && t.startedAt.IsZero() {
 		t.startedAt = time.Unix(0, int64(u.GetTimestamp()*1e9))
 	}
 	if t.terminal() && t.executor != nil {
@@ -251,7 +254,7 @@ func (a *Agent) replayKill(m *stoapb.KillRequested) {
 		return
 	}
 	// Whether the signal was sent is not in the log; it may have been.
-	t.kill = &kill{reason: m.Reason, policy: m.GetKillPolicy(), acted: true, requested: time.Unix(0, m.GetRequested())}
+	t.kill = &kill{reason: m.Reason, policy: m.GetKillPolicy(), acted: true, requested: time.Unix(0, m.GetRequested()), unhealthy: m.GetUnhealthy()}
 	if m.Deadline != nil {
 		t.kill.deadline = time.Unix(0, m.GetDeadline())
 	}

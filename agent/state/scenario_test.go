@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	executorpb "github.com/stoa-kernel/stoa/api/mesos/v1/executor"
@@ -142,10 +143,6 @@ func (s *scenario) do(line string) []Effect {
 		}
 		return false
 	}
-	number := func(text string) int {
-		n, _ := strconv.Atoi(text)
-		return n
-	}
 	duration := func(text string) time.Duration {
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -259,6 +256,9 @@ func (s *scenario) do(line string) []Effect {
 			x.OOM, x.MemoryUsage, x.MemoryLimit = true, 64<<20, 64<<20
 		}
 		return s.step(Container{container.Exited{ID: cid(), Record: x}})
+	case "checked":
+		r := check.Result{None: has("none"), Connected: has("connected"), Code: int32(number(named["code"])), Error: named["error"], Output: named["output"]}
+		return s.step(Checked{Container: cid(), Task: id.Task(arg(1)), Check: number(arg(2)), Result: r})
 	case "destroyed":
 		return s.step(Container{container.Destroyed{ID: cid()}})
 	case "subscribe":
@@ -302,6 +302,11 @@ func (s *scenario) do(line string) []Effect {
 	}
 	s.t.Fatalf("scenario: %q is not a command", line)
 	return nil
+}
+
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
 }
 
 func list(text string) []string {
@@ -356,7 +361,19 @@ func taskOf(tid string, named map[string]string) *mesos.TaskInfo {
 		case "volume":
 			t.Resources = append(t.Resources, volume(v))
 		case "check":
-			t.HealthCheck = &mesos.HealthCheck{}
+			t.HealthCheck = &mesos.HealthCheck{Command: &mesos.CommandInfo{User: proto.String(v)}}
+		case "health":
+			t.HealthCheck = &mesos.HealthCheck{Type: mesos.HealthCheck_TCP.Enum(), Tcp: &mesos.HealthCheck_TCPCheckInfo{Port: proto.Uint32(uint32(number(v)))}}
+		case "info":
+			t.Check = &mesos.CheckInfo{Type: mesos.CheckInfo_COMMAND.Enum(), Command: &mesos.CheckInfo_Command{Command: &mesos.CommandInfo{
+				Value: proto.String(v), Environment: &mesos.Environment{Variables: []*mesos.Environment_Variable{{Name: proto.String("A"), Value: proto.String("check")}}},
+			}}}
+		case "probes":
+			for i, port := range list(v) {
+				t.Probes = append(t.Probes, &mesos.Probe{
+					Index: proto.Uint32(uint32(i + 1)), Protocol: mesos.Probe_HTTP.Enum(), Port: proto.Uint32(uint32(number(port))), IntervalSeconds: proto.Float64(10),
+				})
+			}
 		}
 	}
 	return t

@@ -71,11 +71,11 @@ func (t *task) snapshot() []*stoapb.LogRecord {
 		}
 	}
 	if last != nil {
-		list = append(list, &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: &stoapb.TaskUpdate{FrameworkId: fid, Status: last}}})
+		list = append(list, t.updateRecord(last))
 		acknowledged(last.GetUuid())
 	}
 	for _, u := range t.stream.Pending() {
-		list = append(list, &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: &stoapb.TaskUpdate{FrameworkId: fid, Status: u}}})
+		list = append(list, t.updateRecord(u))
 	}
 	if t.kill != nil {
 		list = append(list, t.killRecord())

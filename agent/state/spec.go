@@ -46,15 +46,19 @@ func (a *Agent) spec(e *executor) *container.Spec {
 	if s.Effective == nil {
 		s.Effective = info.GetLinuxInfo().GetCapabilityInfo()
 	}
-	if command.GetShell() {
-		s.Path, s.Argv = "/bin/sh", []string{"sh", "-c", command.GetValue()}
-	} else {
-		s.Path, s.Argv = command.GetValue(), command.GetArguments()
-		if len(s.Argv) == 0 {
-			s.Argv = []string{s.Path}
-		}
-	}
+	s.Path, s.Argv = program(command)
 	return s
+}
+
+// program is what a command executes.
+func program(c *mesos.CommandInfo) (path string, argv []string) {
+	if c.GetShell() {
+		return "/bin/sh", []string{"sh", "-c", c.GetValue()}
+	}
+	if argv = c.GetArguments(); len(argv) == 0 {
+		argv = []string{c.GetValue()}
+	}
+	return c.GetValue(), argv
 }
 
 // only is the task of a command executor, nil once it has ended.

@@ -264,13 +264,21 @@ func TestRefusals(t *testing.T) {
 			t.Command.Environment = &mesos.Environment{Variables: []*mesos.Environment_Variable{v}}
 		}
 	}
+	health := func(c *mesos.CommandInfo) func(*mesos.TaskInfo) {
+		return func(t *mesos.TaskInfo) { t.HealthCheck = &mesos.HealthCheck{Command: c} }
+	}
 	tests := []struct {
 		names  string
 		custom bool
 		change func(*mesos.TaskInfo)
 	}{
-		{"health_check", false, func(t *mesos.TaskInfo) { t.HealthCheck = &mesos.HealthCheck{} }},
-		{"check", false, func(t *mesos.TaskInfo) { t.Check = &mesos.CheckInfo{} }},
+		{"health_check.command.user", false, health(&mesos.CommandInfo{User: proto.String("u")})},
+		{"health_check.command.uris", false, health(&mesos.CommandInfo{Uris: []*mesos.CommandInfo_URI{{}}})},
+		{"health_check.command.value", false, health(&mesos.CommandInfo{})},
+		{"health_check.command contains a NUL", false, health(&mesos.CommandInfo{Value: proto.String("x"), Arguments: []string{"\x00"}})},
+		{"check.command.command.user", false, func(t *mesos.TaskInfo) {
+			t.Check = &mesos.CheckInfo{Command: &mesos.CheckInfo_Command{Command: &mesos.CommandInfo{User: proto.String("u")}}}
+		}},
 		{"neither command nor executor", false, func(t *mesos.TaskInfo) { t.Command = nil }},
 		{"both command and executor", true, func(t *mesos.TaskInfo) { t.Command = &mesos.CommandInfo{} }},
 		{"executor.type DEFAULT", true, func(t *mesos.TaskInfo) { t.Executor.Type = mesos.ExecutorInfo_DEFAULT.Enum() }},

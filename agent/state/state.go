@@ -169,6 +169,8 @@ func (a *Agent) Step(now clock.Now, in Input, out *Effects) {
 		a.streamGone(in.Stream)
 	case Container:
 		a.containerEvent(in.Event)
+	case Checked:
+		a.checked(in)
 	case VolumesApplied:
 		a.volumesApplied(in)
 	case DiskUsage:

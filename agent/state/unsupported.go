@@ -18,10 +18,6 @@ func (a *Agent) refusal(f *framework, t *mesos.TaskInfo) string {
 		return "the task has neither command nor executor; set exactly one"
 	case t.GetCommand() != nil && t.GetExecutor() != nil:
 		return "the task has both command and executor; set exactly one"
-	case t.GetHealthCheck() != nil:
-		return unsupported("health_check")
-	case t.GetCheck() != nil:
-		return unsupported("check")
 	}
 	command, field := t.GetCommand(), "command"
 	if e := t.GetExecutor(); e != nil {
@@ -47,19 +43,11 @@ func (a *Agent) refusal(f *framework, t *mesos.TaskInfo) string {
 	} else if why := containerRefusal("container", t.GetContainer()); why != "" {
 		return why
 	}
-	if command.GetValue() == "" {
-		return field + ".value is missing: it is the shell command or the path of the program"
+	if why := commandRefusal(field, command); why != "" {
+		return why
 	}
-	if strings.IndexByte(command.GetValue(), 0) >= 0 {
-		return field + ".value contains a NUL character"
-	}
-	for _, v := range command.GetEnvironment().GetVariables() {
-		if v.GetSecret() != nil || v.GetType() == mesos.Environment_Variable_SECRET {
-			return unsupported(field + ".environment variable " + v.GetName() + " of type SECRET")
-		}
-		if v.GetName() == "" || strings.ContainsAny(v.GetName(), "=\x00") || strings.IndexByte(v.GetValue(), 0) >= 0 {
-			return fmt.Sprintf("%s.environment variable %q is not one that a process can have", field, v.GetName())
-		}
+	if why := checkRefusal(t); why != "" {
+		return why
 	}
 	for _, rs := range [][]*mesos.Resource{t.GetResources(), t.GetExecutor().GetResources()} {
 		for _, r := range rs {
@@ -71,6 +59,27 @@ func (a *Agent) refusal(f *framework, t *mesos.TaskInfo) string {
 	if user := a.user(f, command); !a.cfg.SwitchUser && user != "" && user != a.cfg.AgentUser {
 		return fmt.Sprintf("the task asks for user %q but the agent runs as %q and cannot switch users; "+
 			"run the agent as root, or set CommandInfo.user and FrameworkInfo.user to %q", user, a.cfg.AgentUser, a.cfg.AgentUser)
+	}
+	return ""
+}
+
+// commandRefusal checks what no process could be given.
+func commandRefusal(field string, c *mesos.CommandInfo) string {
+	if c.GetValue() == "" {
+		return field + ".value is missing: it is the shell command or the path of the program"
+	}
+	for _, text := range append([]string{c.GetValue()}, c.GetArguments()...) {
+		if strings.IndexByte(text, 0) >= 0 {
+			return field + " contains a NUL character"
+		}
+	}
+	for _, v := range c.GetEnvironment().GetVariables() {
+		if v.GetSecret() != nil || v.GetType() == mesos.Environment_Variable_SECRET {
+			return unsupported(field + ".environment variable " + v.GetName() + " of type SECRET")
+		}
+		if v.GetName() == "" || strings.ContainsAny(v.GetName(), "=\x00") || strings.IndexByte(v.GetValue(), 0) >= 0 {
+			return fmt.Sprintf("%s.environment variable %q is not one that a process can have", field, v.GetName())
+		}
 	}
 	return ""
 }

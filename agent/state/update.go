@@ -3,6 +3,7 @@ package state
 import (
 	"strings"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/internal/planted"
@@ -23,6 +24,10 @@ func (a *Agent) executorStatus(t *task, s mesos.TaskState, message string) *meso
 	u := a.status(t, s, message)
 	u.Source = mesos.TaskStatus_SOURCE_EXECUTOR.Enum()
 	u.ContainerStatus = a.containerStatus(t.executor)
+	if c := t.info.GetCheck(); c != nil {
+		// There at all times for those who asked for it, as Mesos 1.11 has it.
+		u.CheckStatus = check.Empty(check.OfCheck(c).Target.Type)
+	}
 	return u
 }
 
@@ -58,14 +63,25 @@ func (a *Agent) update(t *task, u *mesos.TaskStatus) bool {
 	if planted.Bug("update forwarded before durable") {
 		a.forward(t)
 	}
-	a.persist(true, &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: &stoapb.TaskUpdate{
-		FrameworkId: frameworkID(t.framework.id), Status: u,
-	}}})
+	a.persist(true, t.updateRecord(u))
 	if t.terminal() {
 		a.leave(t)
 	}
 	a.forward(t)
 	return true
+}
+
+func (t *task) updateRecord(u *mesos.TaskStatus) *stoapb.LogRecord {
+	r := &stoapb.TaskUpdate{FrameworkId: frameworkID(t.framework.id), Status: u}
+	if !t.startedAt.IsZero() {
+		r.Started = proto.Int64(t.startedAt.UnixNano())
+	}
+	for _, c := range t.checks {
+		if c.Kind == check.Health && u.Healthy != nil {
+			r.HealthFailures, r.WasHealthy = proto.Uint32(c.State.Failures), proto.Bool(c.Succeeded)
+		}
+	}
+	return &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: r}}
 }
 
 // leave takes a task that has ended out of its executor, whose container shrinks.
@@ -74,6 +90,7 @@ func (a *Agent) leave(t *task) {
 	if e == nil {
 		return
 	}
+	a.stopChecks(t)
 	delete(e.tasks, t.id)
 	if e.command {
 		a.stopTimer(TimerCompletion, t.owner())
@@ -119,6 +136,7 @@ func (a *Agent) acknowledge(m *stoapb.Acknowledge) {
 		return
 	}
 	a.forward(t)
+	a.tell(t)
 }
 
 // taskOf finds the task a timer belongs to.
@@ -159,6 +177,8 @@ func (a *Agent) fired(t Timer) {
 		a.stopFired()
 	case TimerOperation:
 		a.operationFired(t.Owner)
+	case TimerCheck:
+		a.checkFired(t.Owner)
 	}
 }
 

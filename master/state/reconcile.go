@@ -64,5 +64,6 @@ func (t *task) decorate(s *mesos.TaskStatus) {
 	}
 	if l := t.last(); l != nil {
 		s.Healthy, s.CheckStatus, s.ContainerStatus = l.Healthy, l.CheckStatus, l.ContainerStatus
+		s.ProbeResults = l.ProbeResults
 	}
 }

@@ -668,7 +668,9 @@ func (c *cluster) task(f *fakeFramework, offers string, a *args) *mesos.TaskInfo
 		t.Command = &mesos.CommandInfo{Value: proto.String("true")}
 	}
 	if a.has("check") {
-		t.Check = &mesos.CheckInfo{Type: mesos.CheckInfo_TCP.Enum(), Tcp: &mesos.CheckInfo_Tcp{Port: proto.Uint32(1)}}
+		t.Check = &mesos.CheckInfo{Type: mesos.CheckInfo_COMMAND.Enum(), Command: &mesos.CheckInfo_Command{
+			Command: &mesos.CommandInfo{Value: proto.String("true"), User: proto.String("other")},
+		}}
 	}
 	if a.has("limit") {
 		v := math.Inf(1)

@@ -39,7 +39,7 @@ func copyStatus(s *mesos.TaskStatus) *mesos.TaskStatus {
 		Reason: s.Reason, Data: s.Data, AgentId: s.AgentId, ExecutorId: s.ExecutorId,
 		Timestamp: s.Timestamp, Uuid: s.Uuid, Healthy: s.Healthy, CheckStatus: s.CheckStatus,
 		Labels: s.Labels, ContainerStatus: s.ContainerStatus, UnreachableTime: s.UnreachableTime,
-		Limitation: s.Limitation,
+		Limitation: s.Limitation, ProbeResults: s.ProbeResults,
 	}
 	c.ProtoReflect().SetUnknown(s.ProtoReflect().GetUnknown())
 	return c
@@ -51,7 +51,7 @@ func copyTask(t *mesos.TaskInfo) *mesos.TaskInfo {
 		Executor: t.Executor, Command: t.Command, Container: t.Container,
 		HealthCheck: t.HealthCheck, Check: t.Check, KillPolicy: t.KillPolicy, Data: t.Data,
 		Labels: t.Labels, Discovery: t.Discovery, MaxCompletionTime: t.MaxCompletionTime,
-		Limits: t.Limits,
+		Limits: t.Limits, Probes: t.Probes,
 	}
 	if u := t.ProtoReflect().GetUnknown(); len(u) > 0 {
 		c.ProtoReflect().SetUnknown(u)

@@ -76,6 +76,47 @@ func check(c *mesos.CheckInfo) error {
 		seconds("timeout_seconds", c.TimeoutSeconds))
 }
 
+// maxProbes of one task: each is asked by the agent at the same time as all others.
+const maxProbes = 100
+
+// probes are Stoa's own, so there is no rule of Mesos's to follow.
+func probes(list []*mesos.Probe) error {
+	if len(list) > maxProbes {
+		return fmt.Errorf("there are %d; a task may have %d", len(list), maxProbes)
+	}
+	seen := make(map[uint32]bool, len(list))
+	for _, p := range list {
+		switch {
+		case p.Index == nil:
+			return errors.New("'index' must be set")
+		case seen[p.GetIndex()]:
+			return fmt.Errorf("two have the index %d", p.GetIndex())
+		}
+		seen[p.GetIndex()] = true
+		if err := probe(p); err != nil {
+			return wrap(fmt.Sprintf("index %d", p.GetIndex()), err)
+		}
+	}
+	return nil
+}
+
+func probe(p *mesos.Probe) error {
+	switch p.GetProtocol() {
+	case mesos.Probe_HTTP, mesos.Probe_HTTPS, mesos.Probe_TCP:
+	default:
+		return fmt.Errorf("'%s' is not a valid protocol; HTTP, HTTPS and TCP are", p.GetProtocol())
+	}
+	if p.GetPort() == 0 || p.GetPort() > 65535 {
+		return fmt.Errorf("'port' is %d; it must be 1 to 65535", p.GetPort())
+	}
+	if p.Path != nil && !strings.HasPrefix(p.GetPath(), "/") {
+		return fmt.Errorf("'path' is '%s'; it must begin with '/'", p.GetPath())
+	}
+	return first(
+		seconds("interval_seconds", p.IntervalSeconds),
+		seconds("timeout_seconds", p.TimeoutSeconds))
+}
+
 func checkCommand(c *mesos.CommandInfo) error {
 	if c.GetValue() == "" {
 		return errors.New("'command.value' must be set")

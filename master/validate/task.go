@@ -28,6 +28,9 @@ func Task(t *mesos.TaskInfo, resources resource.Resources) error {
 			return wrap("task's 'check' is invalid", err)
 		}
 	}
+	if err := probes(t.Probes); err != nil {
+		return wrap("task's 'probes' are invalid", err)
+	}
 	if t.HealthCheck != nil {
 		if err := healthCheck(t.HealthCheck); err != nil {
 			return wrap("task's 'health_check' is invalid", err)

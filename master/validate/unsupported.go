@@ -9,11 +9,13 @@ import (
 // TaskUnsupported names what a valid task asks for and this version cannot do yet. Such a
 // task ends TASK_ERROR: it is never launched without what it asked for.
 func TaskUnsupported(t *mesos.TaskInfo) error {
-	switch {
-	case t.Check != nil:
-		return unsupported("TaskInfo.check")
-	case t.HealthCheck != nil:
-		return unsupported("TaskInfo.health_check")
+	if t.Command != nil { // a custom executor's task is checked by its executor
+		if err := checkUnsupported("TaskInfo.health_check.command", t.HealthCheck.GetCommand()); err != nil {
+			return err
+		}
+		if err := checkUnsupported("TaskInfo.check.command.command", t.Check.GetCommand().GetCommand()); err != nil {
+			return err
+		}
 	}
 	if err := commandUnsupported("TaskInfo.command", t.Command); err != nil {
 		return err
@@ -28,6 +30,17 @@ func TaskUnsupported(t *mesos.TaskInfo) error {
 		return containerUnsupported("TaskInfo.executor.container", e.Container)
 	}
 	return nil
+}
+
+// checkUnsupported: a check's command runs as the task's user, in its sandbox.
+func checkUnsupported(path string, c *mesos.CommandInfo) error {
+	switch {
+	case c.GetUser() != "":
+		return unsupported(path + ".user")
+	case len(c.GetUris()) > 0:
+		return unsupported(path + ".uris")
+	}
+	return commandUnsupported(path, c)
 }
 
 func commandUnsupported(path string, c *mesos.CommandInfo) error {

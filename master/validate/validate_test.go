@@ -231,6 +231,15 @@ func TestTask(t *testing.T) {
 		{some + `health_check { type: TCP tcp { port: 1 } timeout_seconds: -1 }`, "cpus:1", "'timeout_seconds' must not be negative"},
 		{some + `health_check { type: TCP tcp { port: 1 } grace_period_seconds: nan }`, "cpus:1", "'grace_period_seconds' must not be negative"},
 		{some + `health_check { type: HTTP http { port: 1 scheme: "https" path: "/x" } }`, "cpus:1", ""},
+		{some + `probes { index: 1 protocol: TCP port: 1 } probes { index: 2 protocol: HTTP port: 65535 path: "/x?y" }`, "cpus:1", ""},
+		{some + `probes { index: 1 protocol: TCP port: 1 } probes { index: 1 protocol: TCP port: 2 }`, "cpus:1", "two have the index 1"},
+		{some + `probes { index: 1 protocol: UNKNOWN port: 1 }`, "cpus:1", "is not a valid protocol"},
+		{some + `probes { index: 1 protocol: TCP port: 0 }`, "cpus:1", "index 1: 'port' is 0; it must be 1 to 65535"},
+		{some + `probes { index: 1 protocol: TCP port: 65536 }`, "cpus:1", "must be 1 to 65535"},
+		{some + `probes { index: 1 protocol: HTTP port: 1 path: "x" }`, "cpus:1", "must begin with '/'"},
+		{some + `probes { index: 1 protocol: TCP port: 1 interval_seconds: nan }`, "cpus:1", "'interval_seconds' must not be negative"},
+		{some + `probes { index: 1 protocol: TCP port: 1 timeout_seconds: -1 }`, "cpus:1", "'timeout_seconds' must not be negative"},
+		{some + strings.Repeat(`probes { index: 1 protocol: TCP port: 1 }`, 101), "cpus:1", "a task may have 100"},
 		{some + `check { }`, "cpus:1", "'type' must be set"},
 		{some + `check { type: UNKNOWN }`, "cpus:1", "is not a valid type"},
 		{some + `check { type: COMMAND }`, "cpus:1", "needs 'command'"},
@@ -374,9 +383,9 @@ func TestOperation(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	for info, want := range map[string]string{
-		``:                 "",
-		`check { }`:        "'TaskInfo.check'",
-		`health_check { }`: "'TaskInfo.health_check'",
+		``: "",
+		`command { value: "x" } health_check { command { user: "u" } }`:                       "'TaskInfo.health_check.command.user'",
+		`command { value: "x" } check { command { command { uris { value: "/x" } } } }`:       "'TaskInfo.check.command.command.uris'",
 		`command { environment { variables { name: "A" type: SECRET } } }`:                    "'TaskInfo.command.environment.variables.secret'",
 		`container { type: DOCKER }`:                                                          "'TaskInfo.container.docker'",
 		`container { type: MESOS mesos { image { type: DOCKER } } }`:                          "'TaskInfo.container.mesos.image'",

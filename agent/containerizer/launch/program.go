@@ -151,7 +151,9 @@ const Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // Spawn starts an init in new namespaces, Namespaces or 0, which waits for a
 // description. It is in a session of its own and has no descriptor but its socket.
-func (p *Program) Spawn(namespaces uintptr) (*Init, error) {
+func (p *Program) Spawn(namespaces uintptr) (*Init, error) { return p.spawn(namespaces) }
+
+func (p *Program) spawn(namespaces uintptr, env ...string) (*Init, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
@@ -165,7 +167,7 @@ func (p *Program) Spawn(namespaces uintptr) (*Init, error) {
 	null := uintptr(p.null)
 	pid, err := syscall.ForkExec(p.path, []string{protocol.NameWaiting}, &syscall.ProcAttr{
 		Dir:   "/",
-		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=none"},
+		Env:   append([]string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=none"}, env...),
 		Files: []uintptr{null, null, null, uintptr(pair[1])},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces, PidFD: &pidfd},
 	})

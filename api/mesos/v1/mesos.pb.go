@@ -3725,9 +3725,10 @@ type Probe struct {
 	// With its query, for HTTP and HTTPS.
 	Path       *string               `protobuf:"bytes,4,opt,name=path,def=/" json:"path,omitempty"`
 	IpProtocol *NetworkInfo_Protocol `protobuf:"varint,5,opt,name=ip_protocol,json=ipProtocol,enum=mesos.v1.NetworkInfo_Protocol,def=1" json:"ip_protocol,omitempty"`
-	// At least 0.1.
+	// Less than 0.1 is 0.1.
 	IntervalSeconds *float64 `protobuf:"fixed64,6,opt,name=interval_seconds,json=intervalSeconds,def=60" json:"interval_seconds,omitempty"`
-	// After which a probe has failed; 0 is the interval.
+	// How long a connection may take, and an answer to HTTP or HTTPS may make no progress; 0 is
+	// the interval. No answer may take ten times as long.
 	TimeoutSeconds *float64 `protobuf:"fixed64,7,opt,name=timeout_seconds,json=timeoutSeconds,def=20" json:"timeout_seconds,omitempty"`
 	// Whether an answer of 100 to 199 is no result, where it would be a failure.
 	IgnoreHttp_1Xx *bool `protobuf:"varint,8,opt,name=ignore_http_1xx,json=ignoreHttp1xx" json:"ignore_http_1xx,omitempty"`

@@ -970,9 +970,15 @@ func (x *TaskLaunch) GetContainerId() string {
 }
 
 type TaskUpdate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FrameworkId   *v1.FrameworkID        `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId" json:"framework_id,omitempty"`
-	Status        *v1.TaskStatus         `protobuf:"bytes,2,opt,name=status" json:"status,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	FrameworkId *v1.FrameworkID        `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId" json:"framework_id,omitempty"`
+	Status      *v1.TaskStatus         `protobuf:"bytes,2,opt,name=status" json:"status,omitempty"`
+	// With status.healthy: how often in a row the health check has failed, and whether it
+	// had ever succeeded.
+	HealthFailures *uint32 `protobuf:"varint,3,opt,name=health_failures,json=healthFailures" json:"health_failures,omitempty"`
+	WasHealthy     *bool   `protobuf:"varint,4,opt,name=was_healthy,json=wasHealthy" json:"was_healthy,omitempty"`
+	// Unix nanoseconds of the task's first TASK_RUNNING.
+	Started       *int64 `protobuf:"varint,5,opt,name=started" json:"started,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1019,6 +1025,27 @@ func (x *TaskUpdate) GetStatus() *v1.TaskStatus {
 		return x.Status
 	}
 	return nil
+}
+
+func (x *TaskUpdate) GetHealthFailures() uint32 {
+	if x != nil && x.HealthFailures != nil {
+		return *x.HealthFailures
+	}
+	return 0
+}
+
+func (x *TaskUpdate) GetWasHealthy() bool {
+	if x != nil && x.WasHealthy != nil {
+		return *x.WasHealthy
+	}
+	return false
+}
+
+func (x *TaskUpdate) GetStarted() int64 {
+	if x != nil && x.Started != nil {
+		return *x.Started
+	}
+	return 0
 }
 
 type TaskAcknowledged struct {
@@ -1145,7 +1172,9 @@ type KillRequested struct {
 	// Unix nanoseconds of the first request: later ones can only shorten its grace.
 	Requested *int64 `protobuf:"varint,5,opt,name=requested" json:"requested,omitempty"`
 	// For a custom executor, which is told again when it returns.
-	KillPolicy    *v1.KillPolicy `protobuf:"bytes,6,opt,name=kill_policy,json=killPolicy" json:"kill_policy,omitempty"`
+	KillPolicy *v1.KillPolicy `protobuf:"bytes,6,opt,name=kill_policy,json=killPolicy" json:"kill_policy,omitempty"`
+	// How often in a row the task's health check had failed, if that is why.
+	Unhealthy     *uint32 `protobuf:"varint,7,opt,name=unhealthy" json:"unhealthy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1220,6 +1249,13 @@ func (x *KillRequested) GetKillPolicy() *v1.KillPolicy {
 		return x.KillPolicy
 	}
 	return nil
+}
+
+func (x *KillRequested) GetUnhealthy() uint32 {
+	if x != nil && x.Unhealthy != nil {
+		return *x.Unhealthy
+	}
+	return 0
 }
 
 type OperationPending struct {
@@ -1399,18 +1435,22 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"TaskLaunch\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12&\n" +
 	"\x04info\x18\x02 \x01(\v2\x12.mesos.v1.TaskInfoR\x04info\x12!\n" +
-	"\fcontainer_id\x18\x03 \x01(\tR\vcontainerId\"t\n" +
+	"\fcontainer_id\x18\x03 \x01(\tR\vcontainerId\"\xd8\x01\n" +
 	"\n" +
 	"TaskUpdate\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12,\n" +
-	"\x06status\x18\x02 \x01(\v2\x14.mesos.v1.TaskStatusR\x06status\"\x8b\x01\n" +
+	"\x06status\x18\x02 \x01(\v2\x14.mesos.v1.TaskStatusR\x06status\x12'\n" +
+	"\x0fhealth_failures\x18\x03 \x01(\rR\x0ehealthFailures\x12\x1f\n" +
+	"\vwas_healthy\x18\x04 \x01(\bR\n" +
+	"wasHealthy\x12\x18\n" +
+	"\astarted\x18\x05 \x01(\x03R\astarted\"\x8b\x01\n" +
 	"\x10TaskAcknowledged\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
 	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12\x12\n" +
 	"\x04uuid\x18\x03 \x01(\fR\x04uuid\"o\n" +
 	"\bTaskGone\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
-	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\x9a\x02\n" +
+	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\xb8\x02\n" +
 	"\rKillRequested\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
 	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12\x1a\n" +
@@ -1418,7 +1458,8 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\x0e2\x1b.mesos.v1.TaskStatus.ReasonR\x06reason\x12\x1c\n" +
 	"\trequested\x18\x05 \x01(\x03R\trequested\x125\n" +
 	"\vkill_policy\x18\x06 \x01(\v2\x14.mesos.v1.KillPolicyR\n" +
-	"killPolicy\"\xd5\x01\n" +
+	"killPolicy\x12\x1c\n" +
+	"\tunhealthy\x18\a \x01(\rR\tunhealthy\"\xd5\x01\n" +
 	"\x10OperationPending\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12%\n" +
 	"\x0eoperation_uuid\x18\x02 \x01(\fR\roperationUuid\x121\n" +

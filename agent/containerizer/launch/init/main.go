@@ -45,6 +45,9 @@ func main() {
 	prctl(prSetDumpable, 0)
 	ignoreSignals()
 	syscall.Umask(0o022)
+	if _, ok := syscall.Getenv("STOA_CHECK"); ok {
+		c.check()
+	}
 
 	stage, errno := c.receive()
 	if errno == 0 {
