@@ -110,18 +110,12 @@ func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) er
 	defer n.launches.give()
 	// First of all, because an init that does not come from the pool takes a millisecond
 	// to come up: meanwhile the rest is done on another processor.
-	init, err := n.pool.take(c.Namespaces)
+	idle, err := n.pool.take(c.Namespaces)
 	if err != nil {
 		return err
 	}
-	forked := container.Forked{ID: it.id, BootID: n.boot, Pid: init.Pid}
-	err = n.describe(it, init, c)
-	if err == nil {
-		var status launch.Status
-		status, err = launch.Inspect(init.Pid)
-		forked.StartTime = status.StartTime
-	}
-	if err != nil {
+	init := idle.Init
+	if err := n.describe(it, init, c); err != nil {
 		// The init may have said why it went away.
 		if r, ok := init.Report(); ok {
 			err = errors.New(launch.Explain(r.Stage, r.Errno, it.path))
@@ -137,7 +131,7 @@ func (n *Native) prepare(ctx context.Context, it *item, spec *container.Spec) er
 		return context.Canceled
 	}
 	it.init, it.stage = init, waiting
-	n.say(forked)
+	n.say(container.Forked{ID: it.id, BootID: n.boot, Pid: init.Pid, StartTime: idle.startTime})
 	if err := n.watch.add(it); err != nil {
 		it.init = nil
 		init.Abandon()
@@ -159,7 +153,10 @@ func (n *Native) fetch(ctx context.Context, it *item, spec *container.Spec) erro
 
 // describe makes what the description speaks of, and sends it.
 func (n *Native) describe(it *item, init *launch.Init, c *isolator.Container) error {
-	dir, control, err := it.dir.Make()
+	if err := n.pool.give(string(it.id)); err != nil {
+		return err
+	}
+	dir, control, err := it.dir.Open()
 	if err != nil {
 		return err
 	}
@@ -361,7 +358,7 @@ func (n *Native) launched(it *item) {
 				return
 			}
 			if err := n.pool.fill(); err != nil {
-				n.log.Warn("cannot start an init in advance", "err", err) // the next launch fails
+				n.log.Warn("cannot make ready for launches in advance", "err", err) // the next launch fails
 			}
 		})
 	}

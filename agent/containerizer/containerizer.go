@@ -191,17 +191,9 @@ func (n *Native) open() error {
 	if n.program, err = launch.Load(n.dir); err != nil {
 		return err
 	}
-	n.pool = &pool{program: n.program}
+	n.pool = &pool{program: n.program, dir: n.dir}
 	if n.cfg.Root {
 		n.pool.namespaces = launch.Namespaces
-	}
-	if err := n.pool.fill(); err != nil {
-		if n.cfg.Root {
-			return fmt.Errorf("no container can be started, although this is root: %w; is CAP_SYS_ADMIN missing, or is this a container itself?", err)
-		}
-		return err
-	}
-	if n.cfg.Root {
 		if err := n.openRoot(); err != nil {
 			return err
 		}
@@ -209,12 +201,31 @@ func (n *Native) open() error {
 	if n.watch, err = newWatcher(n); err != nil {
 		return err
 	}
+	if err := n.findLeftovers(); err != nil {
+		return err
+	}
+	err = n.pool.fill()
+	if err != nil && n.cfg.Root {
+		return fmt.Errorf("no container can be started, although this is root: %w; is CAP_SYS_ADMIN missing, or is this a container itself?", err)
+	}
+	return err
+}
+
+// findLeftovers lists what an earlier life left of containers, and removes what it had
+// made ready for others.
+func (n *Native) findLeftovers() error {
 	entries, err := os.ReadDir(n.dir)
 	if err != nil {
 		return fmt.Errorf("read the runtime directory: %w", err)
 	}
 	for _, e := range entries {
-		if e.IsDir() {
+		switch {
+		case !e.IsDir():
+		case isReady(e.Name()):
+			if err := n.recordsOf(id.Container(e.Name())).Remove(); err != nil {
+				return fmt.Errorf("remove what was made ready for containers: %w", err)
+			}
+		default:
 			n.leftovers[id.Container(e.Name())] = true
 		}
 	}
@@ -224,7 +235,11 @@ func (n *Native) open() error {
 			return fmt.Errorf("list the agent's cgroups: %w", err)
 		}
 		for _, name := range names {
-			n.leftovers[id.Container(name)] = true
+			if !isReady(name) {
+				n.leftovers[id.Container(name)] = true
+			} else if err := n.cgroups.Remove(name); err != nil {
+				return fmt.Errorf("remove a cgroup that was made ready: %w", err)
+			}
 		}
 	}
 	return nil
@@ -245,6 +260,9 @@ func (n *Native) openRoot() error {
 		return err
 	}
 	n.host.Entry = n.cgroups.Entry
+	if n.cgroups.Version() == 1 { // the other's cannot be renamed
+		n.pool.cgroups = n.cgroups
+	}
 	if missing := n.cgroups.Missing(); len(missing) > 0 {
 		n.log.Warn("limits have no effect: the machine lacks cgroup controllers", "missing", strings.Join(missing, ","), "version", n.cgroups.Version())
 	}

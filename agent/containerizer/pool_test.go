@@ -3,6 +3,7 @@ package containerizer
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -99,5 +100,58 @@ func TestWaitingInitsEndWithTheAgent(t *testing.T) {
 	}
 	for _, fd := range fds {
 		finished(t, fd)
+	}
+}
+
+// made lists what is ready for containers, directories and cgroups.
+func (r *rig) made() []string {
+	r.t.Helper()
+	entries, err := os.ReadDir(r.n.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if r.n.cgroups != nil {
+		groups, err := r.n.cgroups.List()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		names = append(names, groups...)
+	}
+	return slices.DeleteFunc(names, func(s string) bool { return !isReady(s) })
+}
+
+// A launch uses what was made in advance; the end of the agent, or the start of the one
+// after a crash, removes it, and no container is found in it.
+func TestWhatIsMadeInAdvance(t *testing.T) {
+	r := newRig(t)
+	r.pooled()
+	before := r.made()
+	if len(before) < spare {
+		t.Fatalf("made %v", before)
+	}
+	s := r.spec("exit 0")
+	r.n.Launch(s)
+	next[container.Forked](r, s.ID)
+	if after := r.made(); len(after) != len(before)*(spare-1)/spare {
+		t.Errorf("of %v are left %v", before, after)
+	}
+	r.n.Go(s.ID)
+	next[container.Started](r, s.ID)
+	r.end(s.ID)
+
+	crashed := readyPrefix + "1000"
+	if err := r.n.pool.prepare(crashed); err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	if left := r.made(); slices.Contains(left, crashed) || len(left) != len(before) {
+		t.Errorf("left are %v", left)
+	}
+	if n := len(r.n.leftovers); n > 0 {
+		t.Errorf("%d are taken for containers", n)
 	}
 }

@@ -47,6 +47,8 @@ const (
 type Hierarchy interface {
 	// Create makes a container's cgroup; one that is there already gets the limits.
 	Create(name string, l container.Limits) error
+	// Rename gives a cgroup another name; one nobody has. Version 2 refuses.
+	Rename(from, to string) error
 	// Update changes the limits of a cgroup in use. A memory limit below what is used
 	// is refused by the kernel and reported; the others hold then.
 	Update(name string, l container.Limits) error

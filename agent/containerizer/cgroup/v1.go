@@ -136,6 +136,15 @@ func (h *v1) Create(name string, l container.Limits) error {
 	return nil
 }
 
+func (h *v1) Rename(from, to string) error {
+	for _, t := range h.trees {
+		if err := unix.Rename(h.dir(t, from), h.dir(t, to)); err != nil {
+			return fmt.Errorf("rename cgroup %s to %s: %w", from, to, err)
+		}
+	}
+	return nil
+}
+
 func (h *v1) Update(name string, l container.Limits) error {
 	var errs []error
 	for _, t := range h.trees {

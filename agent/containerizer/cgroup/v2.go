@@ -138,6 +138,8 @@ func (h *v2) Create(name string, l container.Limits) error {
 	return nil
 }
 
+func (h *v2) Rename(string, string) error { return errors.ErrUnsupported }
+
 func (h *v2) Update(name string, l container.Limits) error {
 	var errs []error
 	for _, s := range h.settings(l, false) {

@@ -23,16 +23,21 @@ import (
 //	exit      the record of the end, once there is one
 type Dir string
 
-// Make makes the directory and the control pipe, and opens both for Describe. The
-// caller closes them.
-func (d Dir) Make() (dir, control int, err error) {
+// Make makes the directory and the control pipe.
+func (d Dir) Make() error {
 	if err := os.Mkdir(string(d), 0o700); err != nil {
-		return -1, -1, fmt.Errorf("make the container's directory: %w", err)
+		return fmt.Errorf("make the container's directory: %w", err)
 	}
 	pipe := filepath.Join(string(d), protocol.ControlFile)
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		return -1, -1, fmt.Errorf("make %s: %w", pipe, err)
+		return fmt.Errorf("make %s: %w", pipe, err)
 	}
+	return nil
+}
+
+// Open opens directory and control pipe for Describe. The caller closes them.
+func (d Dir) Open() (dir, control int, err error) {
+	pipe := filepath.Join(string(d), protocol.ControlFile)
 	dir, err = unix.Open(string(d), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, -1, fmt.Errorf("open %s: %w", d, err)

@@ -19,7 +19,10 @@ import (
 func life(t *testing.T, p *Program, argv ...string) protocol.Record {
 	t.Helper()
 	d := Dir(filepath.Join(t.TempDir(), "c"))
-	dir, control, err := d.Make()
+	if err := d.Make(); err != nil {
+		t.Fatal(err)
+	}
+	dir, control, err := d.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +176,7 @@ func TestSignalIsOne(t *testing.T) {
 	if err := d.Signal(15); !errors.Is(err, ErrGone) {
 		t.Errorf("without an init: %v", err)
 	}
-	if _, _, err := d.Make(); err == nil {
+	if err := d.Make(); err == nil {
 		t.Error("made what exists")
 	}
 }
