@@ -44,6 +44,7 @@ import (
 	"github.com/stoa-kernel/stoa/internal/dirlock"
 	"github.com/stoa-kernel/stoa/internal/failpoint"
 	"github.com/stoa-kernel/stoa/internal/listen"
+	"github.com/stoa-kernel/stoa/internal/mailbox"
 	"github.com/stoa-kernel/stoa/internal/meter"
 	"github.com/stoa-kernel/stoa/internal/vfs"
 	"github.com/stoa-kernel/stoa/kernel/id"
@@ -244,13 +245,13 @@ func seed() (uint64, error) {
 func (r *runner) assemble(log *checkpoint.Log) {
 	c := r.config
 	files := sandbox.NewFiles(c.WorkDir)
-	r.inputs = newMailbox()
-	r.master = &link.Client{Masters: c.Masters, Submit: r.inputs.submit, Files: files.Answer, Log: c.Log}
+	r.inputs = mailbox.New[state.Input](backlog)
+	r.master = &link.Client{Masters: c.Masters, Submit: r.inputs.Submit, Files: files.Answer, Log: c.Log}
 	r.metrics = newMetrics()
-	r.server = http.New(http.Config{Submit: r.inputs.submit, Files: files, Metrics: meter.Handler(r.metrics.registry), Log: c.Log,
+	r.server = http.New(http.Config{Submit: r.inputs.Submit, Files: files, Metrics: meter.Handler(r.metrics.registry), Log: c.Log,
 		Version: c.State.Version, Limits: c.Limits})
 	r.metrics.edges(r.server, r.master)
-	r.log = newWriter(log, r.inputs.poke, func(took time.Duration) { r.metrics.persist.Observe(took.Seconds()) })
+	r.log = newWriter(log, r.inputs.Poke, func(took time.Duration) { r.metrics.persist.Observe(took.Seconds()) })
 	r.disk = newChores()
 }
 
@@ -287,7 +288,7 @@ func (r *runner) serve(ctx context.Context, listener net.Listener, first state.I
 		}
 	}()
 
-	containers, err := newLauncher(c, r.inputs.post)
+	containers, err := newLauncher(c, r.inputs.Post)
 	if err != nil {
 		return err
 	}
@@ -297,9 +298,9 @@ func (r *runner) serve(ctx context.Context, listener net.Listener, first state.I
 			c.Log.Warn("containers could not be let go of in order; they run on", "error", err)
 		}
 	}()
-	r.checks = probe.New(containers, func(c state.Checked) { r.inputs.post(c) })
+	r.checks = probe.New(containers, func(c state.Checked) { r.inputs.Post(c) })
 	defer r.checks.Close()
-	defer r.inputs.close() // from here on nobody waits for the loop
+	defer r.inputs.Close() // from here on nobody waits for the loop
 	defer stop(nil)
 	edges.Go(func() { r.log.run() })
 	defer r.log.close()
@@ -337,7 +338,7 @@ func (r *runner) watchDisk(ctx context.Context) {
 		if err != nil {
 			r.config.Log.Warn("the disk cannot be measured; sandboxes are collected by age only", "error", err)
 		} else {
-			r.inputs.post(state.DiskUsage{Used: used})
+			r.inputs.Post(state.DiskUsage{Used: used})
 		}
 		select {
 		case <-tick.C:

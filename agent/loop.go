@@ -17,6 +17,7 @@ import (
 	stoapb "github.com/stoa-kernel/stoa/api/stoa/v1"
 	"github.com/stoa-kernel/stoa/internal/failpoint"
 	"github.com/stoa-kernel/stoa/internal/loop"
+	"github.com/stoa-kernel/stoa/internal/mailbox"
 	"github.com/stoa-kernel/stoa/kernel/clock"
 )
 
@@ -29,6 +30,8 @@ type core interface {
 const (
 	// turnInputs is how many inputs one turn takes before what follows is done.
 	turnInputs = 256
+	// backlog is how many inputs from the network may wait.
+	backlog = 1024
 	// compactAt is how many bytes of records the log has before it is replaced by a
 	// snapshot, and compactRatio how many times the last snapshot's.
 	compactAt    = 16 << 20
@@ -41,7 +44,7 @@ type runner struct {
 	core    core
 	began   time.Time
 	config  *Config
-	inputs  *mailbox
+	inputs  *mailbox.Mailbox[state.Input]
 	log     *writer
 	disk    *chores
 	metrics *metrics
@@ -87,7 +90,7 @@ func (r *runner) run(ctx context.Context, first state.Input, recovered func()) e
 			alarm.Stop()
 		}
 		select {
-		case <-r.inputs.wake:
+		case <-r.inputs.Wake:
 		case <-alarm.C:
 		case <-r.log.broken:
 			return r.log.failed()
@@ -97,7 +100,7 @@ func (r *runner) run(ctx context.Context, first state.Input, recovered func()) e
 				continue
 			}
 			r.config.Log.Info("ending: tasks are killed first", "at once", how == StopNow)
-			r.inputs.post(state.Shutdown{StopTasks: true, Now: how == StopNow})
+			r.inputs.Post(state.Shutdown{StopTasks: true, Now: how == StopNow})
 			continue
 		case <-ctx.Done():
 			r.config.Log.Info("ending: tasks run on")
@@ -110,7 +113,7 @@ func (r *runner) run(ctx context.Context, first state.Input, recovered func()) e
 // turn takes inputs that wait and timers that are due, and does what may be done.
 func (r *runner) turn() {
 	began := time.Now()
-	inputs, more := r.inputs.take(turnInputs)
+	inputs, more := r.inputs.Take(turnInputs)
 	for _, in := range inputs {
 		r.step(in)
 		if r.ended {
@@ -126,7 +129,7 @@ func (r *runner) turn() {
 	}
 	r.finish()
 	if more {
-		r.inputs.poke()
+		r.inputs.Poke()
 	}
 	r.metrics.turn.Observe(time.Since(began).Seconds())
 }
@@ -247,7 +250,7 @@ func (r *runner) do(e state.Effect) {
 		r.checks.Stop(e)
 	case state.ApplyVolumes:
 		r.disk.add(func(context.Context) {
-			r.inputs.post(state.VolumesApplied{Operation: e.Operation, Err: text(errors.Join(r.volumes.Restore(e.Restore), r.volumes.Apply(e.Create, e.Destroy)))})
+			r.inputs.Post(state.VolumesApplied{Operation: e.Operation, Err: text(errors.Join(r.volumes.Restore(e.Restore), r.volumes.Apply(e.Create, e.Destroy)))})
 		})
 	case state.RemoveSandbox:
 		r.disk.later(func(ctx context.Context) {
@@ -256,7 +259,7 @@ func (r *runner) do(e state.Effect) {
 			if ctx.Err() != nil {
 				return // asked again by the next agent
 			}
-			r.inputs.post(state.SandboxRemoved{Container: e.Container, Err: text(err)})
+			r.inputs.Post(state.SandboxRemoved{Container: e.Container, Err: text(err)})
 		})
 	case state.Exit:
 		r.end(errors.New(e.Message))
