@@ -48,6 +48,11 @@ func (m *machine) persisting(e state.Persist) {
 				}
 			}
 		}
+	case *stoapb.LogRecord_Kill:
+		// The next life of an agent told to stop goes on with it.
+		if t := m.w.truth.tasks[b.Kill.GetTaskId().GetValue()]; t != nil && m.stopping {
+			t.killed = true
+		}
 	case *stoapb.LogRecord_TaskGone:
 		if t := m.w.truth.tasks[b.TaskGone.GetTaskId().GetValue()]; t != nil {
 			for _, u := range t.updates {
