@@ -121,6 +121,6 @@ cluster of yours with --store. Tasks run on when it ends, on whatever signal.`,
 
 func runMaster(ctx context.Context, cfg master.Config, s store.Store, log *slog.Logger, flag string) error {
 	cfg.Store, cfg.Log = s, log.With("role", "master")
-	collectLess()
+	collectLess(ctx)
 	return taken(flag, cfg.Listen, master.Run(ctx, cfg))
 }

@@ -21,6 +21,9 @@ const (
 	first = 4 << 10
 	// small is the length up to which a body is read without asking the budget.
 	small = 64 << 10
+	// large is from what length on a body is given room for all that was announced, rather
+	// than twice what came: each doubling leaves its half to the collector.
+	large = 1 << 20
 	// patience is how long a large body waits for the budget.
 	patience = 5 * time.Second
 )
@@ -97,6 +100,9 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) 
 	for {
 		if have := body.Bytes; len(have) == cap(have) {
 			size := min(2*cap(have), b.limit+1)
+			if size > large && r.ContentLength > 0 {
+				size = max(len(have), int(r.ContentLength)) + 1 // so much came that the rest is believed
+			}
 			if size > small {
 				if refused := body.take(r.Context(), int64(size)-body.taken); refused != nil {
 					return body, refused
