@@ -29,7 +29,7 @@ const (
 // follow redirects and want the body too, as curl -L does for Mesos 1.11, but a long
 // one's beginning is enough. What comes after a status of 1xx counts; if nothing comes,
 // that status is the answer.
-func get(ctx context.Context, t *check.Target) check.Result {
+func (p *Prober) get(ctx context.Context, t *check.Target) check.Result {
 	to, err := address(t)
 	if err != nil {
 		return check.Result{Error: err.Error()}
@@ -48,7 +48,7 @@ func get(ctx context.Context, t *check.Target) check.Result {
 	}
 	req.Header.Set("User-Agent", "stoa-agent")
 	req.Header.Set("Accept", "*/*")
-	client := client(t)
+	client := p.client(t)
 	defer client.CloseIdleConnections()
 	code, err := status(client, req, !t.Outside)
 	switch {
@@ -82,8 +82,9 @@ func status(c *http.Client, req *http.Request, whole bool) (int, error) {
 
 // client for one request. Nothing is kept: a check that reuses a connection would not
 // notice that no new one is accepted.
-func client(t *check.Target) *http.Client {
+func (p *Prober) client(t *check.Target) *http.Client {
 	transport := &http.Transport{
+		DialContext:            p.dial,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
@@ -92,8 +93,9 @@ func client(t *check.Target) *http.Client {
 	}
 	if t.Outside {
 		transport.DialContext = func(ctx context.Context, network, to string) (net.Conn, error) {
-			d := net.Dialer{Timeout: t.Timeout}
-			c, err := d.DialContext(ctx, network, to)
+			ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+			defer cancel()
+			c, err := p.dial(ctx, network, to)
 			if err != nil {
 				return nil, err
 			}

@@ -33,12 +33,16 @@ type Runner interface {
 type Prober struct {
 	runner Runner
 	answer func(state.Checked)
+	dial   dial
 	busy   sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
 	asks   map[owner]map[int]context.CancelFunc
 }
+
+// dial is net.Dialer's, but in tests.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 type owner struct {
 	container id.Container
@@ -47,7 +51,7 @@ type owner struct {
 
 // New makes a prober. answer is called once for every check, from any goroutine.
 func New(r Runner, answer func(state.Checked)) *Prober {
-	return &Prober{runner: r, answer: answer, asks: map[owner]map[int]context.CancelFunc{}}
+	return &Prober{runner: r, answer: answer, dial: (&net.Dialer{}).DialContext, asks: map[owner]map[int]context.CancelFunc{}}
 }
 
 // Ask begins a check; the core has no two under way for one number.
@@ -121,9 +125,9 @@ func (p *Prober) ask(ctx context.Context, c state.Check) check.Result {
 	case check.Command:
 		return p.command(ctx, c)
 	case check.TCP:
-		return connect(ctx, t)
+		return p.connect(ctx, t)
 	}
-	return get(ctx, t)
+	return p.get(ctx, t)
 }
 
 func (p *Prober) command(ctx context.Context, c state.Check) check.Result {
@@ -155,13 +159,12 @@ func address(t *check.Target) (string, error) {
 	return net.JoinHostPort(t.Address, strconv.FormatUint(uint64(t.Port), 10)), nil
 }
 
-func connect(ctx context.Context, t *check.Target) check.Result {
+func (p *Prober) connect(ctx context.Context, t *check.Target) check.Result {
 	to, err := address(t)
 	if err != nil {
 		return check.Result{Error: err.Error()}
 	}
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", to)
+	c, err := p.dial(ctx, "tcp", to)
 	switch {
 	case err == nil:
 		c.Close()

@@ -91,7 +91,7 @@ func sources(t *testing.T) []*source {
 // byte for byte from a seed.
 var pure = []string{
 	"kernel", "master/state", "master/allocator", "master/validate",
-	"agent/state", "agent/status", "agent/container", "internal/loop", "internal/planted",
+	"agent/state", "agent/status", "agent/container", "agent/check", "internal/loop", "internal/planted",
 	"run/state", "service/app", "service/plan", "service/deploy", "service/match",
 }
 
@@ -144,7 +144,7 @@ func ring(dir string) int {
 		return 1
 	case inside(dir, "internal"), inside(dir, "store"), inside(dir, "sdk"),
 		inside(dir, "master/registry", "master/session", "master/http", "master/view", "master/elect"),
-		inside(dir, "agent/checkpoint", "agent/containerizer", "agent/http", "agent/link", "agent/sandbox", "agent/executor"),
+		inside(dir, "agent/checkpoint", "agent/containerizer", "agent/http", "agent/link", "agent/sandbox", "agent/probe"),
 		inside(dir, "run/http", "service/health", "service/http"):
 		return 2
 	case dir == "master", dir == "agent", dir == "run", dir == "service", dir == "cron":
