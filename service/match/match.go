@@ -3,13 +3,16 @@
 package match
 
 import (
+	"time"
+
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/kernel/role"
 	"github.com/stoa-kernel/stoa/service/instance"
 )
 
-// Reason why an offer does not fit, first match counts (A9), then ours.
+// Reason why an offer does not fit: Marathon's, then ours.
 type Reason string
 
 const (
@@ -34,69 +37,42 @@ var Reasons = []Reason{
 	DeclinedScarceResources, NoCapability,
 }
 
-// Refusal is why one offer does not fit one app.
-type Refusal struct {
-	Reason Reason
-	// All that do not fit, the first among them (lastUnusedOffers shows them all).
-	All []Reason
-	// Text has names and numbers: "4 cpus needed, 1.5 offered".
-	Text string
-	// Lacks is how far the offer is from fitting, 0..1, for naming the nearest agents.
-	Lacks float64
-}
-
-// Pool is one agent's offers of one role, being cut up.
-type Pool struct {
-	Offers []*mesos.Offer // the first one describes the agent
-	pool
-}
-
-// NewPool parses the resources of offers, which are of one agent and one role.
-func NewPool(offers []*mesos.Offer) (*Pool, error) { panic("contract") }
-
 // Want is an instance looking for a place.
 type Want struct {
 	App      *marathon.App
 	Instance *instance.Instance
-	// Placed are the app's instances that constraints count, kept up by the matcher
-	// over a round.
+	// Placed are the app's instances that constraints count; Fit adds what it places. Of
+	// nil, everything that is worked out once per app is worked out again.
 	Placed *Placed
 	// FrameworkID and Region are the service's own: reservations are labelled with the
-	// first, apps without a region constraint stay in the second ("" is any).
+	// first, apps without a region or zone constraint stay in the second ("" is any).
 	FrameworkID, Region string
-	// Seed draws host ports.
+	// Principal of the framework, which its reservations and volumes carry; "" is none.
+	Principal string
+	// Seed draws host ports and the UUIDs of volumes.
 	Seed uint64
+	// Now is the wall time that maintenance windows are compared with; zero: they do not
+	// matter (--maintenance_mode=false). Draining is how long before its window an agent
+	// is avoided (--draining_seconds).
+	Now      time.Time
+	Draining time.Duration
+	// WasteGPUs lets apps that need no GPU use agents that have some
+	// (--gpu_scheduling_behavior=unrestricted); the label GPU_SCHEDULING_BEHAVIOR decides
+	// for one app.
+	WasteGPUs bool
 }
 
-// Placed counts the instances of one app by constraint value, so that a launch costs no
-// walk over all instances.
-type Placed struct{ placed }
-
-// Count the instances that constraints of app must take into account.
-func Count(app *marathon.App, instances []*instance.Instance) *Placed { panic("contract") }
-
-// Outcome of a Want that fits.
+// Outcome of a Want that fits: a launch, or operations.
 type Outcome struct {
-	// Launch is set if a task can be launched, with Agent, Ports, Role filled in on the
-	// instance; Resources are the task's.
+	// Launch is set if a task can be launched: a copy of the instance with Agent, Ports
+	// and Role filled in. Resources are the task's (and its executor's).
 	Launch    *instance.Instance
 	Resources []*mesos.Resource
-	// Reserve: operations that must come before (RESERVE, CREATE with operation ids);
-	// for a resident instance without reservation they come alone, and the task is
-	// launched from the offer that brings them back.
+	// Reserve is set instead if the instance is resident and has no reservation yet: a
+	// copy with Agent, Role and Reservation (whose Since is Want.Now). Operations, RESERVE
+	// and CREATE, make it; the task is launched from the offer that brings them back.
+	Reserve    *instance.Instance
 	Operations []*mesos.Offer_Operation
-}
-
-// Fit cuts what the instance needs out of the pool, or says why not; the pool is then
-// untouched.
-func (p *Pool) Fit(w *Want) (*Outcome, *Refusal) { panic("contract") }
-
-// Host describes the pool's agent as instances keep it.
-func (p *Pool) Host() *instance.Agent { panic("contract") }
-
-// Task builds the TaskInfo of a placed instance (A6.5, A6.6; probes and checks).
-func Task(app *marathon.App, i *instance.Instance, resources []*mesos.Resource, o TaskOptions) *mesos.TaskInfo {
-	panic("contract")
 }
 
 // TaskOptions are the settings of the service that tasks depend on.
@@ -110,17 +86,18 @@ type TaskOptions struct {
 	// ServiceProbes: HTTP, HTTPS and TCP checks are not sent to the agent, the service
 	// probes itself (--health-checks=service).
 	ServiceProbes bool
+	// EnforceRole of the app's top-level group, for MARATHON_APP_ENFORCE_GROUP_ROLE.
+	EnforceRole bool
 }
 
-// Destroy are the operations that give back what a resident instance holds (DESTROY,
-// UNRESERVE), out of this pool; nil if the pool does not have it.
-func (p *Pool) Destroy(i *instance.Instance) []*mesos.Offer_Operation { panic("contract") }
+// Roles are those to subscribe with for app: its own alone. What nobody reserved is
+// offered to it too; a second subscription as "*" would only have the tasks charged to
+// another role.
+func Roles(app *marathon.App) []string { return []string{roleOf(app)} }
 
-// Capability returns "" or what app needs that no agent of this version has, in words:
-// "container type DOCKER".
-func Capability(app *marathon.App) string { panic("contract") }
-
-type (
-	pool   struct{}
-	placed struct{}
-)
+func roleOf(app *marathon.App) string {
+	if app.Role == "" {
+		return role.Default
+	}
+	return app.Role
+}
