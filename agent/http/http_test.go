@@ -30,10 +30,14 @@ import (
 	"github.com/stoa-kernel/stoa/agent/sandbox"
 	"github.com/stoa-kernel/stoa/agent/state"
 	"github.com/stoa-kernel/stoa/internal/codec"
+	"github.com/stoa-kernel/stoa/internal/listen"
 	"github.com/stoa-kernel/stoa/internal/recordio"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// connections may stand besides streams.
+const connections = 16
 
 // fixture is a server on loopback whose loop is the test.
 type fixture struct {
@@ -90,7 +94,10 @@ func serve(t *testing.T, limits Limits, loop func(*Server, state.Input)) *fixtur
 		Limits:  limits,
 	})
 	f.Recovered()
-	server := httptest.NewServer(f.Server)
+	server := httptest.NewUnstartedServer(f.Server)
+	server.Listener = listen.Limit(server.Listener, connections)
+	server.Config.ConnContext = listen.Context
+	server.Start()
 	t.Cleanup(func() {
 		f.Close()
 		server.Close()
@@ -247,6 +254,33 @@ func (f *fixture) subscribe(t *testing.T, c codec.Codec) *http.Response {
 	}
 	t.Cleanup(func() { resp.Body.Close() })
 	return resp
+}
+
+// An executor that is quiet keeps its stream, however many connections come.
+func TestAFloodLeavesStreams(t *testing.T) {
+	streams := make(chan state.Stream, 1)
+	f := serve(t, Limits{}, func(s *Server, in state.Input) {
+		if in, ok := in.(state.ExecutorSubscribe); ok {
+			s.Answer(state.Answer{Token: in.Token, Status: 200})
+			streams <- in.Stream
+		}
+	})
+	resp := f.subscribe(t, codec.JSON)
+	for range 3 * connections {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if r, _ := f.post(t, "/api/v1", isJSON, `{"type":"GET_HEALTH"}`); r.StatusCode != 200 {
+		t.Fatal(r.Status)
+	}
+	f.Send(<-streams, message(1))
+	b, err := recordio.NewReader(resp.Body, 0).Read()
+	if err != nil || !bytes.Contains(b, []byte("MESSAGE")) {
+		t.Fatalf("%s %v", b, err)
+	}
 }
 
 func message(n int) *executorpb.Event {
