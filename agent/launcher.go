@@ -2,7 +2,10 @@ package agent
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/stoa-kernel/stoa/agent/container"
 	"github.com/stoa-kernel/stoa/agent/containerizer/volume"
@@ -20,29 +23,71 @@ const preparing = 16
 // one method of the containerizer at a time.
 type launcher struct {
 	Containerizer
-	work  string
+	boxes *sandbox.Maker
+	log   *slog.Logger
 	event func(container.Event)
 	slots chan struct{}
 	busy  sync.WaitGroup
+	done  chan struct{} // closed by Close
+
+	filling atomic.Bool // somebody is about to
 
 	mu      sync.Mutex
 	pending map[id.Container]*preparation
 	closed  bool
 }
 
+// refill is how long after a launch sandboxes are made for the next: not at once, when
+// the processors are busy with that one.
+const refill = 2 * time.Millisecond
+
 // preparation is a container whose sandbox is being made.
 type preparation struct{ destroyed bool }
 
 func newLauncher(c *Config, post func(state.Input)) (*launcher, error) {
 	l := &launcher{
-		work:    c.WorkDir,
+		log:     c.Log,
 		event:   func(e container.Event) { post(state.Container{Event: e}) },
 		slots:   make(chan struct{}, preparing),
+		done:    make(chan struct{}),
 		pending: map[id.Container]*preparation{},
 	}
 	var err error
-	l.Containerizer, err = c.Containerizer(Hooks{Events: l.event, Fetch: c.Fetcher.Fetch})
-	return l, err
+	if l.boxes, err = sandbox.NewMaker(c.WorkDir); err != nil {
+		return nil, err
+	}
+	if err = l.boxes.Fill(); err == nil {
+		l.Containerizer, err = c.Containerizer(Hooks{Fetch: c.Fetcher.Fetch, Events: func(e container.Event) {
+			l.event(e)
+			if _, ok := e.(container.Started); ok {
+				l.fill()
+			}
+		}})
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.boxes.Close())
+	}
+	return l, nil
+}
+
+// fill has sandboxes made in advance, in a moment.
+func (l *launcher) fill() {
+	if !l.filling.CompareAndSwap(false, true) {
+		return
+	}
+	l.busy.Go(func() {
+		t := time.NewTimer(refill)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-l.done:
+			return
+		}
+		l.filling.Store(false)
+		if err := l.boxes.Fill(); err != nil {
+			l.log.Warn("cannot make sandboxes in advance", "err", err) // the next launch fails
+		}
+	})
 }
 
 // Launch implements Containerizer.
@@ -53,7 +98,7 @@ func (l *launcher) Launch(spec *container.Spec) {
 	l.mu.Unlock()
 	l.busy.Go(func() {
 		l.slots <- struct{}{}
-		err := prepare(l.work, spec)
+		err := l.prepare(spec)
 		<-l.slots
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -71,8 +116,8 @@ func (l *launcher) Launch(spec *container.Spec) {
 	})
 }
 
-func prepare(work string, spec *container.Spec) error {
-	if err := sandbox.Create(work, spec.Sandbox, spec.User); err != nil {
+func (l *launcher) prepare(spec *container.Spec) error {
+	if err := l.boxes.Create(spec.Sandbox, spec.User); err != nil {
 		return err
 	}
 	var errs []error
@@ -126,8 +171,12 @@ func (l *launcher) Destroy(c id.Container) {
 // Close implements Containerizer.
 func (l *launcher) Close() error {
 	l.mu.Lock()
-	l.closed = true
+	if !l.closed {
+		l.closed = true
+		close(l.done)
+	}
 	l.mu.Unlock()
+	err := l.Containerizer.Close() // nothing is told afterwards
 	l.busy.Wait()
-	return l.Containerizer.Close()
+	return errors.Join(err, l.boxes.Close())
 }

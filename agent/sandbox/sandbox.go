@@ -93,6 +93,11 @@ func createIn(runs int, name string, owner account.Account) error {
 	if err := unix.Mkdirat(runs, name, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
+	return give(runs, name, owner)
+}
+
+// give makes the sandbox the user's.
+func give(runs int, name string, owner account.Account) error {
 	// For reading, not as a path alone: that could not be changed.
 	fd, err := unix.Openat(runs, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -107,10 +112,12 @@ func createIn(runs int, name string, owner account.Account) error {
 	return unix.Fchmod(fd, 0o750) // whatever the umask
 }
 
-// latest points the link of that name to the newest run.
+// newest is the name of the link to the newest run.
+const newest = "latest"
+
 func latest(runs int, name string) error {
-	const link, next = "latest", "latest.next"
-	err := unix.Symlinkat(name, runs, link)
+	const next = newest + ".next"
+	err := unix.Symlinkat(name, runs, newest)
 	if !errors.Is(err, fs.ErrExist) {
 		return err // the first run, most often
 	}
@@ -120,7 +127,7 @@ func latest(runs int, name string) error {
 	if err := unix.Symlinkat(name, runs, next); err != nil {
 		return err
 	}
-	return unix.Renameat(runs, next, runs, link)
+	return unix.Renameat(runs, next, runs, newest)
 }
 
 // inside is path relative to workDir, if it has a sandbox's form.
@@ -130,7 +137,7 @@ func inside(workDir, path string) (string, error) {
 		return "", fmt.Errorf("%s is not below %s", path, workDir)
 	}
 	e := strings.Split(rel, "/")
-	if len(e) != depth || e[0] != "slaves" || e[2] != "frameworks" || e[4] != "executors" || e[6] != "runs" || e[7] == "latest" {
+	if len(e) != depth || e[0] != "slaves" || e[2] != "frameworks" || e[4] != "executors" || e[6] != "runs" || e[7] == newest {
 		return "", fmt.Errorf("%s is no sandbox: want slaves/AGENT/frameworks/FRAMEWORK/executors/EXECUTOR/runs/CONTAINER below %s", path, workDir)
 	}
 	return rel, nil
@@ -190,8 +197,8 @@ func remove(ctx context.Context, root *os.Root, rel string) error {
 		return err
 	}
 	runs := filepath.Dir(rel)
-	if target, err := root.Readlink(filepath.Join(runs, "latest")); err == nil && target == filepath.Base(rel) {
-		if err := root.Remove(filepath.Join(runs, "latest")); err != nil {
+	if target, err := root.Readlink(filepath.Join(runs, newest)); err == nil && target == filepath.Base(rel) {
+		if err := root.Remove(filepath.Join(runs, newest)); err != nil {
 			return err
 		}
 	}
