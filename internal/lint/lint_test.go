@@ -92,7 +92,7 @@ func sources(t *testing.T) []*source {
 var pure = []string{
 	"kernel", "master/state", "master/allocator", "master/validate",
 	"agent/state", "agent/status", "agent/container", "agent/check", "internal/loop", "internal/planted",
-	"run/state", "service/app", "service/plan", "service/deploy", "service/match",
+	"run/state", "service/instance", "service/app", "service/plan", "service/deploy", "service/match",
 }
 
 func inside(dir string, roots ...string) bool {

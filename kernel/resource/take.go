@@ -51,7 +51,7 @@ func (r *Resource) cuttable(name string) bool {
 	return r.id.kind == Scalar && !r.id.atomic && r.id.name == name
 }
 
-// TakeRanges cuts numbers, sorted and apart from each other, out of the ranges resource
+// TakeRanges cuts numbers, sorted and without overlaps, out of the ranges resource
 // name, using what use allows (nil: anything). If one of them is not there, ok is false
 // and nothing was taken.
 func (r Resources) TakeRanges(name string, numbers []Range, use func(*Resource) bool) (taken, left Resources, ok bool) {
@@ -104,11 +104,11 @@ func (r *Resource) ReservationLabel(key string) (value string, ok bool) {
 	return "", false
 }
 
-// intersect appends what is in both a and b to out, which is empty; both are coalesced.
+// intersect appends what is in both a and b to out, which is empty; both are sorted.
 func intersect(out, a, b []Range) []Range {
 	for len(a) > 0 && len(b) > 0 {
 		if begin, end := max(a[0].Begin, b[0].Begin), min(a[0].End, b[0].End); begin <= end {
-			out = append(out, Range{begin, end})
+			out = appendRange(out, Range{begin, end})
 		}
 		if a[0].End < b[0].End {
 			a = a[1:]

@@ -7,7 +7,6 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/kernel/resource"
-	"google.golang.org/protobuf/proto"
 )
 
 // Pool is what is left of one agent's offers while a scheduler cuts its tasks out of them:
@@ -26,8 +25,9 @@ type Pool struct {
 	Agent *mesos.AgentID
 	// Offers are the ids for ACCEPT or DECLINE.
 	Offers []*mesos.OfferID
-	// scalars and ranges are own copies, reserved ones first, in the format of the offer.
-	scalars, ranges []*mesos.Resource
+	free   resource.Resources
+	// old is whether the offers have the format before reservations[].
+	old bool
 }
 
 // NewPool takes the resources of offers, which must be of the same agent and role.
@@ -42,53 +42,22 @@ func NewPool(offers ...*mesos.Offer) (*Pool, error) {
 			return nil, errors.New("offers of different agents or roles cannot be used together")
 		}
 		p.Offers = append(p.Offers, o.GetId())
-		for _, r := range o.GetResources() {
-			if r.Revocable != nil || r.Shared != nil || r.GetDisk().GetPersistence() != nil || r.GetDisk().GetSource() != nil {
-				continue
-			}
-			switch r.GetType() {
-			case mesos.Value_SCALAR:
-				if _, err := resource.MilliOf(r.GetScalar().GetValue()); err != nil {
-					return nil, fmt.Errorf("resource %s of the offer: %w", r.GetName(), err)
-				}
-				p.scalars = append(p.scalars, proto.CloneOf(r))
-			case mesos.Value_RANGES:
-				p.ranges = append(p.ranges, proto.CloneOf(r))
-			}
+		rs, err := resource.Of(o.GetResources()...)
+		if err != nil {
+			return nil, fmt.Errorf("offer %s: %w", o.GetId().GetValue(), err)
 		}
-	}
-	for _, rs := range [][]*mesos.Resource{p.scalars, p.ranges} {
-		slices.SortStableFunc(rs, func(a, b *mesos.Resource) int { return unreserved(a) - unreserved(b) })
+		p.free = p.free.Add(rs.Filter(func(r *resource.Resource) bool {
+			return !r.Revocable() && !r.Shared() && r.Disk() == nil
+		}))
+		for _, r := range o.GetResources() {
+			p.old = p.old || r.Role != nil && len(r.GetReservations()) == 0
+		}
 	}
 	return p, nil
 }
 
-func unreserved(r *mesos.Resource) int {
-	if len(r.GetReservations()) > 0 || r.Role != nil && r.GetRole() != "*" {
-		return 0
-	}
-	return 1
-}
-
-// amount is the value of a scalar that NewPool has checked.
-func amount(r *mesos.Resource) resource.Milli {
-	m, err := resource.MilliOf(r.GetScalar().GetValue())
-	if err != nil {
-		return 0
-	}
-	return m
-}
-
 // Quantities is what is left of each scalar.
-func (p *Pool) Quantities() resource.Quantities {
-	var q resource.Quantities
-	for _, r := range p.scalars {
-		if v := amount(r); v > 0 {
-			q = q.Add(resource.Quantities{{Name: r.GetName(), Value: v}})
-		}
-	}
-	return q
-}
+func (p *Pool) Quantities() resource.Quantities { return p.free.Quantities() }
 
 // Fits reports whether Take(want) would succeed.
 func (p *Pool) Fits(want resource.Quantities) bool { return p.Quantities().Contains(want) }
@@ -96,71 +65,44 @@ func (p *Pool) Fits(want resource.Quantities) bool { return p.Quantities().Conta
 // Take cuts want out of the pool, as resources for a task. It returns nil, and takes
 // nothing, if want does not fit.
 func (p *Pool) Take(want resource.Quantities) []*mesos.Resource {
-	if !p.Fits(want) {
+	taken, left, ok := p.free.Take(want, nil)
+	if !ok {
 		return nil
 	}
-	var out []*mesos.Resource
-	for _, w := range want {
-		need := w.Value
-		for _, r := range p.scalars {
-			have := amount(r)
-			if r.GetName() != w.Name || have == 0 || need == 0 {
-				continue
-			}
-			cut := min(need, have)
-			piece := proto.CloneOf(r)
-			piece.Scalar = &mesos.Value_Scalar{Value: proto.Float64(cut.Float())}
-			r.Scalar = &mesos.Value_Scalar{Value: proto.Float64((have - cut).Float())}
-			need -= cut
-			out = append(out, piece)
-		}
-	}
-	return out
+	p.free = left
+	return taken.ProtoFor(!p.old, true)
 }
 
 const maxPort = 1<<16 - 1
 
-// TakePorts cuts n ports out of the pool, the lowest free ones, and returns them with the
-// resources for a task. ok is false, and nothing is taken, if there are not as many.
+// TakePorts cuts n ports out of the pool, the lowest free ones (reserved ones first), and
+// returns them with the resources for a task. ok is false, and nothing is taken, if there
+// are not as many.
 func (p *Pool) TakePorts(n int) (ports []uint64, resources []*mesos.Resource, ok bool) {
-	free := uint64(0)
-	for _, r := range p.ranges {
-		if r.GetName() == "ports" {
-			for _, g := range r.GetRanges().GetRange() {
-				if g.GetEnd() < g.GetBegin() || g.GetEnd() > maxPort {
-					return nil, nil, false // nothing a port can be in
-				}
-				free += g.GetEnd() - g.GetBegin() + 1
-			}
-		}
-	}
-	if n < 0 || free < uint64(n) {
+	all := p.free.Named("ports")
+	if n < 0 {
 		return nil, nil, false
 	}
-	for _, r := range p.ranges {
-		if r.GetName() != "ports" {
-			continue
-		}
-		var taken, left []*mesos.Value_Range
-		for _, g := range r.GetRanges().GetRange() {
-			begin, end := g.GetBegin(), g.GetEnd()
-			first := begin
-			for ; len(ports) < n && begin <= end; begin++ {
-				ports = append(ports, begin)
+	for _, some := range []resource.Resources{all.Reserved(), all.Unreserved()} {
+		for _, g := range some.RangesOf("ports") {
+			if g.End > maxPort {
+				return nil, nil, false // nothing a port can be in
 			}
-			if begin > first {
-				taken = append(taken, &mesos.Value_Range{Begin: proto.Uint64(first), End: proto.Uint64(begin - 1)})
-			}
-			if begin <= end {
-				left = append(left, &mesos.Value_Range{Begin: proto.Uint64(begin), End: proto.Uint64(end)})
+			for port := g.Begin; len(ports) < n && port <= g.End; port++ {
+				ports = append(ports, port)
 			}
 		}
-		if len(taken) > 0 {
-			piece := proto.CloneOf(r)
-			piece.Ranges = &mesos.Value_Ranges{Range: taken}
-			resources = append(resources, piece)
-		}
-		r.Ranges = &mesos.Value_Ranges{Range: left}
 	}
-	return ports, resources, true
+	if len(ports) < n {
+		return nil, nil, false
+	}
+	numbers := make([]resource.Range, len(ports))
+	for i, port := range slices.Sorted(slices.Values(ports)) {
+		numbers[i] = resource.Range{Begin: port, End: port}
+	}
+	taken, left, ok := p.free.TakeRanges("ports", numbers, nil)
+	if ok {
+		p.free = left
+	}
+	return ports, taken.ProtoFor(!p.old, true), ok
 }

@@ -104,13 +104,16 @@ type Agent struct {
 // Health is one health check's state.
 type Health struct {
 	// Known is false before the first result.
-	Known               bool      `json:"known,omitempty"`
-	Alive               bool      `json:"alive,omitempty"`
-	ConsecutiveFailures int       `json:"consecutiveFailures,omitempty"`
-	FirstSuccess        time.Time `json:"firstSuccess,omitzero"`
-	LastSuccess         time.Time `json:"lastSuccess,omitzero"`
-	LastFailure         time.Time `json:"lastFailure,omitzero"`
-	LastFailureCause    string    `json:"lastFailureCause,omitempty"`
+	Known               bool `json:"known,omitempty"`
+	Alive               bool `json:"alive,omitempty"`
+	ConsecutiveFailures int  `json:"consecutiveFailures,omitempty"`
+	// Ignored failures in a row came inside the grace period; they are not in
+	// ConsecutiveFailures.
+	Ignored          int       `json:"ignored,omitempty"`
+	FirstSuccess     time.Time `json:"firstSuccess,omitzero"`
+	LastSuccess      time.Time `json:"lastSuccess,omitzero"`
+	LastFailure      time.Time `json:"lastFailure,omitzero"`
+	LastFailureCause string    `json:"lastFailureCause,omitempty"`
 }
 
 // Reservation is what a resident instance holds on its agent.
@@ -120,8 +123,6 @@ type Reservation struct {
 	// Since is when they were asked for; unconfirmed ones are given up after a time.
 	Since   time.Time              `json:"since"`
 	Volumes []marathon.LocalVolume `json:"volumes,omitempty"`
-	// Resources reserved, as protobuf JSON of mesos.Resource, volumes among them.
-	Resources [][]byte `json:"resources,omitempty"`
 }
 
 // Terminal reports whether the task has ended.

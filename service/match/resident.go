@@ -322,15 +322,17 @@ func (p *Pool) operation(of, kind string, op *mesos.Offer_Operation) *mesos.Offe
 	return op
 }
 
-// OperationOf reads the id of an operation that a Pool made: which instance it is of, and
-// "reserve", "create", "destroy" or "unreserve".
-func OperationOf(operation string) (instance, kind string, ok bool) {
-	parts := strings.Split(operation, "#")
-	if len(parts) != 3 {
-		return "", "", false
+// InstanceOf is the instance that an operation made by a Pool is of, "" if none made it.
+func InstanceOf(operation string) string {
+	if parts := strings.Split(operation, "#"); len(parts) == 3 {
+		return parts[1]
 	}
-	return parts[1], parts[0], slices.Contains([]string{"reserve", "create", "destroy", "unreserve"}, parts[0])
+	return ""
 }
+
+// Destroys reports whether an operation is the last of those that give back what an
+// instance holds: after it nothing is left.
+func Destroys(operation string) bool { return strings.HasPrefix(operation, "unreserve#") }
 
 // safe is an app's path as ids have it.
 func safe(app string) string { return strings.ReplaceAll(strings.TrimPrefix(app, "/"), "/", "_") }
