@@ -3,7 +3,9 @@
 // form of 1.5 and later, with every default filled in: older forms ("ports", "uris",
 // "ipAddress", "container.docker.network") are accepted by service/app, never held.
 //
-// Fields that Stoa adds are absent from output unless set.
+// Fields that Stoa adds are absent from output unless set. Every field is absent or empty
+// in output where Marathon 1.10 has it so: a decoded App is deeply equal to the one that
+// was written.
 package marathon
 
 import "time"
@@ -22,24 +24,25 @@ type App struct {
 	Instances int                 `json:"instances"`
 	CPUs      float64             `json:"cpus"`
 	// Mem and Disk are in MiB.
-	Mem                        float64              `json:"mem"`
-	Disk                       float64              `json:"disk"`
-	GPUs                       int                  `json:"gpus"`
-	ResourceLimits             *ResourceLimits      `json:"resourceLimits,omitempty"`
-	Executor                   string               `json:"executor"`
-	ExecutorResources          *ExecutorResources   `json:"executorResources,omitempty"`
-	Constraints                [][]string           `json:"constraints"`
-	AcceptedResourceRoles      []string             `json:"acceptedResourceRoles,omitempty"`
-	Role                       string               `json:"role"`
-	Fetch                      []Artifact           `json:"fetch"`
-	Labels                     map[string]string    `json:"labels"`
-	Networks                   []Network            `json:"networks"`
-	PortDefinitions            []PortDefinition     `json:"portDefinitions,omitempty"`
+	Mem                   float64            `json:"mem"`
+	Disk                  float64            `json:"disk"`
+	GPUs                  int                `json:"gpus"`
+	ResourceLimits        *ResourceLimits    `json:"resourceLimits,omitempty"`
+	Executor              string             `json:"executor"`
+	ExecutorResources     *ExecutorResources `json:"executorResources,omitempty"`
+	Constraints           [][]string         `json:"constraints,omitempty"`
+	AcceptedResourceRoles []string           `json:"acceptedResourceRoles,omitempty"`
+	Role                  string             `json:"role"`
+	Fetch                 []Artifact         `json:"fetch,omitempty"`
+	Labels                map[string]string  `json:"labels"`
+	Networks              []Network          `json:"networks"`
+	// PortDefinitions is nil outside host mode; empty in it means no ports.
+	PortDefinitions            []PortDefinition     `json:"portDefinitions,omitzero"`
 	RequirePorts               bool                 `json:"requirePorts"`
 	Container                  *Container           `json:"container,omitempty"`
-	HealthChecks               []HealthCheck        `json:"healthChecks"`
+	HealthChecks               []HealthCheck        `json:"healthChecks,omitempty"`
 	Check                      *Check               `json:"check,omitempty"`
-	ReadinessChecks            []ReadinessCheck     `json:"readinessChecks"`
+	ReadinessChecks            []ReadinessCheck     `json:"readinessChecks,omitempty"`
 	BackoffSeconds             float64              `json:"backoffSeconds"`
 	BackoffFactor              float64              `json:"backoffFactor"`
 	MaxLaunchDelaySeconds      float64              `json:"maxLaunchDelaySeconds"`
@@ -48,7 +51,7 @@ type App struct {
 	KillSelection              KillSelection        `json:"killSelection"`
 	UnreachableStrategy        *UnreachableStrategy `json:"unreachableStrategy"`
 	Residency                  *Residency           `json:"residency,omitempty"`
-	Dependencies               []string             `json:"dependencies"`
+	Dependencies               []string             `json:"dependencies,omitempty"`
 	TTY                        *bool                `json:"tty,omitempty"`
 	// Version is the time of the write that made this definition.
 	Version     Version      `json:"version,omitempty"`
@@ -124,7 +127,7 @@ type Network struct {
 
 // PortDefinition is a port of an app in host mode; Port is the service port.
 type PortDefinition struct {
-	Labels   map[string]string `json:"labels"`
+	Labels   map[string]string `json:"labels,omitempty"`
 	Name     string            `json:"name,omitempty"`
 	Protocol string            `json:"protocol"`
 	Port     int               `json:"port"`
@@ -132,10 +135,11 @@ type PortDefinition struct {
 
 type Container struct {
 	// Type is "DOCKER" or "MESOS".
-	Type         string        `json:"type"`
-	Docker       *Docker       `json:"docker,omitempty"`
-	Volumes      []Volume      `json:"volumes"`
-	PortMappings []PortMapping `json:"portMappings,omitempty"`
+	Type    string   `json:"type"`
+	Docker  *Docker  `json:"docker,omitempty"`
+	Volumes []Volume `json:"volumes"`
+	// PortMappings is nil in host mode; empty outside it means no ports.
+	PortMappings []PortMapping `json:"portMappings,omitzero"`
 	LinuxInfo    *LinuxInfo    `json:"linuxInfo,omitempty"`
 }
 
@@ -199,7 +203,7 @@ type PersistentVolume struct {
 	Size        int64      `json:"size"`
 	MaxSize     int64      `json:"maxSize,omitempty"`
 	ProfileName string     `json:"profileName,omitempty"`
-	Constraints [][]string `json:"constraints,omitempty"`
+	Constraints [][]string `json:"constraints"`
 }
 
 type ExternalVolume struct {
@@ -207,8 +211,9 @@ type ExternalVolume struct {
 	Provider string         `json:"provider"`
 	Options  map[string]any `json:"options,omitempty"`
 	// Size is in GiB.
-	Size   int64 `json:"size,omitempty"`
-	Shared bool  `json:"shared,omitempty"`
+	Size int64 `json:"size,omitempty"`
+	// Shared is set for every provider but "csi".
+	Shared *bool `json:"shared,omitempty"`
 }
 
 // Protocols of health checks.

@@ -1,0 +1,310 @@
+package app
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+)
+
+// validURI is stricter than url.Parse, as Java's URI is, which reads what Marathon gets.
+func validURI(s string) bool {
+	_, err := url.Parse(s)
+	return err == nil && !strings.ContainsAny(s, " \"<>\\^`{|}\t\r\n")
+}
+
+// maxSize bounds a definition as it is stored, in bytes; a record has room for 256 KiB.
+const maxSize = 240 << 10
+
+// maxViolations bounds an answer.
+const maxViolations = 200
+
+// verdict collects violations, one per path with all its errors. Words are Marathon's:
+// those of its validators, and "is less than" and "is greater than" where a number leaves
+// the range that its RAML types give.
+type verdict struct {
+	violations
+	o Options
+}
+
+func (v *verdict) add(path, problem string) {
+	if len(v.list) < maxViolations {
+		v.violations.add(path, problem)
+	}
+}
+
+func (v *verdict) when(bad bool, path, problem string) {
+	if bad {
+		v.add(path, problem)
+	}
+}
+
+func (v *verdict) notEmpty(path, s string) { v.when(s == "", path, "must not be empty") }
+
+func (v *verdict) atLeast(path string, n, least int) {
+	v.when(n < least, path, fmt.Sprintf("is less than %d", least))
+}
+
+func (v *verdict) port(path string, n int) {
+	v.atLeast(path, n, 0)
+	v.when(n > 65535, path, "is greater than 65535")
+}
+
+func (v *verdict) between(path string, f, least, most float64) {
+	v.when(f < least, path, "is less than "+decimal(least))
+	v.when(f > most, path, "is greater than "+decimal(most))
+}
+
+const infinite = 1e300
+
+func (v *verdict) length(path, s string, most int) {
+	v.notEmpty(path, s)
+	v.when(len(s) > most, path, fmt.Sprintf("is longer than %d characters", most))
+}
+
+func (v *verdict) match(path string, pattern *regexp.Regexp, s string) {
+	v.when(!pattern.MatchString(s), path, "must fully match regular expression '"+pattern.String()+"'")
+}
+
+// decimal writes a number as Scala does: with a digit after the point.
+func decimal(f float64) string {
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
+
+func index(i int) string { return "(" + strconv.Itoa(i) + ")" }
+
+// feature is Marathon's sentence to the letter, its parenthesis included.
+func feature(name string) string {
+	return "Feature " + name + " is not enabled. Enable with --enable_features " + name + ")"
+}
+
+func isRegexp(s string) bool {
+	_, err := regexp.Compile(s)
+	return err == nil
+}
+
+// validate checks every rule on one definition. Rules between apps are the tree's.
+func validate(a *marathon.App, o Options) []marathon.Violation {
+	v := &verdict{o: o}
+	for _, problem := range pathErrors(a.ID) {
+		v.add("/id", problem)
+	}
+	for i, id := range a.Dependencies {
+		for _, problem := range pathErrors(id) {
+			v.add("/dependencies"+index(i), problem)
+		}
+	}
+	v.command(a)
+	v.resources(a)
+	v.env(a)
+	v.roles(a)
+	for i, f := range a.Fetch {
+		path := "/fetch" + index(i)
+		v.length(path+"/uri", f.URI, 1024)
+		v.when(!validURI(f.URI), path+"/uri", "URI has invalid syntax.")
+		v.when(len(f.DestPath) > 1024, path+"/destPath", "is longer than 1024 characters")
+	}
+	for i, c := range a.Constraints {
+		v.constraint("/constraints"+index(i), c)
+	}
+	v.networks(a)
+	v.ports(a)
+	if a.Container != nil {
+		v.container(a)
+	}
+	v.checks(a)
+	v.scheduling(a)
+	v.additions(a)
+	if len(v.list) == 0 {
+		if b, err := json.Marshal(a); err != nil || len(b) > maxSize {
+			v.add("/", fmt.Sprintf("is larger than %d bytes; put what is large into a file and fetch it", maxSize))
+		}
+	}
+	return v.list
+}
+
+var executorPattern = regexp.MustCompile(`^(?:(//cmd)|(/?[^/]+(/[^/]+)*)|)$`)
+
+func (v *verdict) command(a *marathon.App) {
+	cmd, args := a.Cmd != nil, len(a.Args) > 0
+	image := a.Container != nil && (a.Container.Docker != nil || a.Container.Type == "MESOS")
+	v.when(cmd && *a.Cmd == "", "/cmd", "must not be an empty string")
+	v.when(cmd && args || !cmd && !args && !image, "/",
+		"AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.")
+	v.when(!executorPattern.MatchString(a.Executor), "/executor",
+		"must fully match regular expression '^(//cmd)|(/?[^/]+(/[^/]+)*)|$'")
+}
+
+func (v *verdict) resources(a *marathon.App) {
+	v.atLeast("/instances", a.Instances, 0)
+	v.between("/cpus", a.CPUs, 0.001, infinite)
+	v.between("/mem", a.Mem, 0, infinite)
+	v.between("/disk", a.Disk, 0, infinite)
+	v.atLeast("/gpus", a.GPUs, 0)
+	if a.GPUs > 0 {
+		v.when(isDocker(a), "/", "GPU resources only work with the Mesos containerizer")
+		v.when(!v.o.Features["gpu_resources"], "/", feature("gpu_resources"))
+	}
+	if e := a.ExecutorResources; e != nil {
+		v.between("/executorResources/cpus", e.CPUs, 0.1, infinite)
+		v.between("/executorResources/mem", e.Mem, 32, infinite)
+		v.between("/executorResources/disk", e.Disk, 10, infinite)
+	}
+	if l := a.ResourceLimits; l != nil {
+		v.limit("/resourceLimits/cpus", l.CPUs, a.CPUs)
+		v.limit("/resourceLimits/mem", l.Mem, a.Mem)
+	}
+}
+
+func (v *verdict) limit(path string, l *marathon.Limit, request float64) {
+	v.when(l != nil && !l.Unlimited && l.Value < request, path,
+		"resource limit must be greater than or equal to requested resource ("+decimal(request)+")")
+}
+
+func (v *verdict) env(a *marathon.App) {
+	secrets := v.o.Features["secrets"]
+	v.when(len(a.Secrets) > 0 && !secrets, "/secrets", feature("secrets"))
+	for i, name := range sortedKeys(a.Secrets) {
+		v.notEmpty("/secrets/keys"+index(i), name)
+		v.notEmpty("/secrets/"+name+"/source", a.Secrets[name].Source)
+	}
+	for i, name := range sortedKeys(a.Env) {
+		v.notEmpty("/env/keys"+index(i), name)
+		ref := a.Env[name].Secret
+		if ref == "" {
+			continue
+		}
+		v.when(!secrets, "/env", "use of secret-references in the environment requires the secrets feature to be enabled")
+		_, defined := a.Secrets[ref]
+		v.when(!defined, "/env/"+name+"/secret", "references an undefined secret")
+	}
+}
+
+// roles: which roles an app may take is the tree's to know; here is their form.
+func (v *verdict) roles(a *marathon.App) {
+	v.roleName("/role", a.Role)
+	accepted := a.AcceptedResourceRoles
+	for i, role := range accepted {
+		v.roleName("/acceptedResourceRoles"+index(i), role)
+	}
+	allowed := "*"
+	if a.Role != "*" {
+		allowed = "* and " + a.Role
+	}
+	if slices.ContainsFunc(accepted, func(r string) bool { return r != "*" && r != a.Role }) {
+		v.add("/acceptedResourceRoles", "acceptedResourceRoles can only contain "+allowed)
+	}
+	if a.Resident() {
+		v.when(len(accepted) > 0 && !slices.Equal(accepted, []string{"*"}), "/acceptedResourceRoles",
+			`A resident app must have `+"`"+`acceptedResourceRoles = ["*"]`+"`.")
+		v.when(a.Role == "*", "/role", "Resident apps cannot have the role *")
+	}
+}
+
+func (v *verdict) roleName(path, role string) {
+	switch {
+	case role == "", role == ".", role == "..":
+		v.add(path, `A role name must not be "`+role+`".`)
+	case strings.HasPrefix(role, "-"):
+		v.add(path, "A role name must not start with a '-'.")
+	}
+	for _, c := range []struct{ char, name string }{
+		{"\t", `horizontal tab (\x09)`}, {"\n", `line feed (\x0a)`}, {"\v", `vertical tab (\x0b)`},
+		{"\f", `form feed (\x0c)`}, {"\r", `carriage return (\x0d)`}, {" ", `space (\x20)`},
+		{"/", `slash (\x2f)`}, {"\x7f", `backspace (\x7f)`},
+	} {
+		v.when(strings.Contains(role, c.char), path, "A role name must not include a "+c.name+" character.")
+	}
+}
+
+func isDocker(a *marathon.App) bool { return a.Container != nil && a.Container.Type == "DOCKER" }
+
+// SingleInstance is the label that forbids a second instance, even during upgrades.
+const SingleInstance = "MARATHON_SINGLE_INSTANCE_APP"
+
+func (v *verdict) scheduling(a *marathon.App) {
+	v.between("/backoffSeconds", a.BackoffSeconds, 0, infinite)
+	v.between("/backoffFactor", a.BackoffFactor, 1, infinite)
+	v.between("/maxLaunchDelaySeconds", a.MaxLaunchDelaySeconds, 0, infinite)
+	if a.TaskKillGracePeriodSeconds != nil {
+		v.atLeast("/taskKillGracePeriodSeconds", *a.TaskKillGracePeriodSeconds, 0)
+	}
+	u := a.UpgradeStrategy
+	v.between("/upgradeStrategy/minimumHealthCapacity", u.MinimumHealthCapacity, 0, 1)
+	v.between("/upgradeStrategy/maximumOverCapacity", u.MaximumOverCapacity, 0, 1)
+	if a.Labels[SingleInstance] == "true" {
+		v.when(a.Instances > 1, "/", "Single instance app may only have one instance")
+		v.when(u.MinimumHealthCapacity != 0, "/upgradeStrategy/minimumHealthCapacity",
+			"got "+decimal(u.MinimumHealthCapacity)+", expected 0.0")
+		v.neverOver(a)
+	}
+	if a.Resident() {
+		v.neverOver(a)
+		v.when(!a.UnreachableStrategy.Disabled, "/", "unreachableStrategy must be disabled for resident tasks")
+	}
+	if s := a.UnreachableStrategy; !s.Disabled {
+		v.when(s.InactiveAfterSeconds < 0, "/unreachableStrategy/inactiveAfterSeconds", "is less than 0")
+		v.when(s.ExpungeAfterSeconds < 0, "/unreachableStrategy/expungeAfterSeconds", "is less than 0")
+		v.when(s.InactiveAfterSeconds > s.ExpungeAfterSeconds, "/unreachableStrategy/inactiveAfterSeconds",
+			fmt.Sprintf("inactiveAfterSeconds (%d) must be less or equal to expungeAfterSeconds, which is %d",
+				s.InactiveAfterSeconds, s.ExpungeAfterSeconds))
+	}
+	const api = "DCOS_MIGRATION_API_VERSION"
+	if version := a.Labels[api]; version != "" {
+		v.when(version != "v1" || a.Labels["DCOS_PACKAGE_FRAMEWORK_NAME"] == "" || a.Labels["DCOS_MIGRATION_API_PATH"] == "",
+			"/", "DCOS_PACKAGE_FRAMEWORK_NAME and DCOS_MIGRATION_API_PATH must be defined when using "+api)
+	}
+}
+
+func (v *verdict) neverOver(a *marathon.App) {
+	v.when(a.UpgradeStrategy.MaximumOverCapacity != 0, "/upgradeStrategy/maximumOverCapacity",
+		"got "+decimal(a.UpgradeStrategy.MaximumOverCapacity)+", expected 0.0")
+}
+
+// additions are the rules of what Stoa adds.
+func (v *verdict) additions(a *marathon.App) {
+	u, path := a.UpgradeStrategy, "/upgradeStrategy"
+	v.between(path+"/drainSeconds", u.DrainSeconds, 0, infinite)
+	v.atLeast(path+"/maxParallel", u.MaxParallel, 0)
+	v.between(path+"/deadlineSeconds", u.DeadlineSeconds, 0, infinite)
+	if u.Canary != nil {
+		v.atLeast(path+"/canary/instances", u.Canary.Instances, 1)
+		v.between(path+"/canary/pauseSeconds", u.Canary.PauseSeconds, 0, infinite)
+	}
+	if u.BlueGreen != nil {
+		v.between(path+"/blueGreen/keepOldSeconds", u.BlueGreen.KeepOldSeconds, 0, infinite)
+		v.when(u.Canary != nil, path, "must not have both canary and blueGreen")
+		for _, c := range []struct {
+			is  bool
+			why string
+		}{
+			{a.Resident(), "has persistent volumes"},
+			{a.Labels[SingleInstance] == "true", "may have one instance only"},
+			{a.PerAgent(), "has one instance per agent"},
+		} {
+			v.when(c.is, path+"/blueGreen", "needs a second set of instances, but the app "+c.why)
+		}
+	}
+	if a.PerAgent() {
+		v.when(a.Resident(), "/scaling", "per-agent is not possible with persistent volumes")
+		v.when(a.Labels[SingleInstance] == "true", "/scaling", "per-agent contradicts the label "+SingleInstance)
+	}
+	if p := a.PreStop; p != nil {
+		v.when((p.Command == "") == (p.HTTP == nil), "/preStop", "must have exactly one of command and http")
+		v.when(p.TimeoutSeconds <= 0, "/preStop/timeoutSeconds", "got "+decimal(p.TimeoutSeconds)+", expected more than 0.0")
+		if p.HTTP != nil {
+			v.when(p.HTTP.PortIndex < 0 || p.HTTP.PortIndex >= portCount(a), "/preStop/http/portIndex",
+				"must address an element of the ports array or container port mappings.")
+			v.when(!strings.HasPrefix(p.HTTP.Path, "/"), "/preStop/http/path", "must begin with '/'")
+		}
+	}
+}
