@@ -155,12 +155,13 @@ func (a *Agent) tell(t *task) {
 	a.update(t, u)
 }
 
-// found puts into an update what the checks have found.
+// found puts into an update what the checks have found, and notes what is told with it.
 func (a *Agent) found(t *task, u *mesos.TaskStatus) {
 	for _, c := range t.checks {
 		switch c.Kind {
 		case check.Health:
 			u.Healthy = c.Healthy()
+			t.failures, t.wasHealthy = c.State.Failures, c.Succeeded
 		case check.Status:
 			u.CheckStatus = c.Status
 		case check.Outside:

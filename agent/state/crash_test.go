@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	executorpb "github.com/stoa-kernel/stoa/api/mesos/v1/executor"
@@ -82,6 +83,7 @@ type masterTask struct {
 	heard   bool // of any update
 	uuids   map[string]bool
 	states  []mesos.TaskState
+	updates []*mesos.TaskStatus
 	over    bool
 	dropped bool
 }
@@ -271,6 +273,8 @@ func (w *world) carryOut(x Effect) {
 			delete(w.machine, x.Container)
 		}
 		w.event(container.Destroyed{ID: x.Container})
+	case Check:
+		w.send(Checked{Container: x.Container, Task: x.Task, Check: x.Check, Result: check.Result{Code: 500, Connected: x.Target.Port == 1}})
 	case ToExecutor:
 		for _, c := range w.sorted() {
 			if c.stream == x.Stream && c.stage == "running" {
@@ -405,6 +409,7 @@ func (w *world) toMaster(m *stoapb.ToMaster) {
 			}
 			x.uuids[string(s.Uuid)] = true
 			x.states = append(x.states, s.GetState())
+			x.updates = append(x.updates, s)
 			x.heard = true
 			x.over = tasks.Terminal(s.GetState())
 		}
@@ -483,6 +488,21 @@ func (w *world) play() {
 	w.run(commandTask("early"), exitOf{when: "killed"})
 	w.kill("early")
 	w.settle()
+	w.run(commandTask("sick", func(t *mesos.TaskInfo) {
+		t.HealthCheck = &mesos.HealthCheck{Type: mesos.HealthCheck_HTTP.Enum(), Http: &mesos.HealthCheck_HTTPCheckInfo{Port: proto.Uint32(2)},
+			DelaySeconds: proto.Float64(0), IntervalSeconds: proto.Float64(1), GracePeriodSeconds: proto.Float64(0)}
+	}), exitOf{when: "killed"})
+	w.run(commandTask("well", func(t *mesos.TaskInfo) {
+		t.HealthCheck = &mesos.HealthCheck{Type: mesos.HealthCheck_TCP.Enum(), Tcp: &mesos.HealthCheck_TCPCheckInfo{Port: proto.Uint32(1)},
+			IntervalSeconds: proto.Float64(1200)}
+		for port := range uint32(2) {
+			t.Probes = append(t.Probes, &mesos.Probe{Index: &port, Port: proto.Uint32(1 + port), Protocol: mesos.Probe_TCP.Enum(), IntervalSeconds: proto.Float64(1200)})
+		}
+	}), exitOf{when: "killed"})
+	w.settle()
+	w.advanceAll(time.Hour)
+	w.kill("well")
+	w.settle()
 	w.advanceAll(time.Hour)
 }
 
@@ -538,6 +558,7 @@ func (w *world) check(crashed bool) {
 		if !slices.Contains(want, last) {
 			w.fail("task %s ended %s, the master heard %v", t, how, x.states)
 		}
+		w.checkHealth(t, x)
 		if !w.power && how == "never" && !x.kill {
 			w.fail("task %s never ran although the machine did: %v", t, x.states)
 		}
@@ -552,6 +573,45 @@ func (w *world) check(crashed bool) {
 		for _, t := range f.tasks {
 			w.fail("task %s is still kept in state %v", t.id, t.state)
 		}
+	}
+}
+
+// checkHealth: what checks find is told once, and goes on after a crash where it was.
+func (w *world) checkHealth(t string, x *masterTask) {
+	healthy, sick, alive := 0, 0, 0
+	var failures uint32
+	for _, u := range x.updates {
+		if u.GetState() != mesos.TaskState_TASK_RUNNING {
+			continue
+		}
+		switch {
+		case u.Healthy == nil:
+		case u.GetHealthy() && u.GetReason() == mesos.TaskStatus_REASON_TASK_HEALTH_CHECK_STATUS_UPDATED && healthy == 0:
+			healthy++
+		case u.GetHealthy():
+		default:
+			sick++
+		}
+		for _, r := range u.GetProbeResults() {
+			switch {
+			case r.GetIndex() == 0 && !r.GetAlive():
+				w.fail("task %s: a probe that succeeds is told as failed", t)
+			case r.GetIndex() == 0:
+				alive++
+			case r.GetAlive() || r.GetConsecutiveFailures() < failures:
+				w.fail("task %s: %d failures in a row after %d", t, r.GetConsecutiveFailures(), failures)
+			default:
+				failures = r.GetConsecutiveFailures()
+			}
+		}
+	}
+	last := x.updates[len(x.updates)-1]
+	ran := w.starts[t] > 0 && len(w.ends[t]) > 0 && w.ends[t][0] == "killed"
+	switch {
+	case t == "well" && ran && (healthy != 1 || sick != 0 || alive == 0 || failures < 2):
+		w.fail("task well: told healthy %d times, sick %d, its probe alive %d, the other's failures %d", healthy, sick, alive, failures)
+	case t == "sick" && ran && !w.power && (sick < 3 || sick > 4 || healthy != 0 || last.Healthy == nil || last.GetHealthy()):
+		w.fail("task sick: %d failures were told, then %v", sick, last)
 	}
 }
 

@@ -111,8 +111,8 @@ type task struct {
 	checks []*check.Check
 	untold untold
 	cause  string
-	// failures in a row of the health check, and whether it succeeded before, as the log
-	// has them: of startChecks after a restart.
+	// failures in a row of the health check, and whether it succeeded before, as of the
+	// last update that told of it.
 	failures   uint32
 	wasHealthy bool
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stoa-kernel/stoa/agent/check"
 	"github.com/stoa-kernel/stoa/agent/container"
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	executorpb "github.com/stoa-kernel/stoa/api/mesos/v1/executor"
@@ -249,7 +250,7 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 	}
 	frame := func(m *stoapb.ToAgent) (Input, bool) { return Frame{link, m}, false }
 	call := &executorpb.Call{FrameworkId: frameworkID(id.Framework(fw)), ExecutorId: executorID(id.Executor(eid))}
-	switch d.n(34) {
+	switch d.n(37) {
 	case 0:
 		return LinkUp{b.agent.link + 1}, false
 	case 1:
@@ -264,7 +265,14 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 			info = customTask(tid, eid)
 		}
 		if d.n(10) == 0 {
-			info.HealthCheck = &mesos.HealthCheck{}
+			info.HealthCheck = &mesos.HealthCheck{Command: &mesos.CommandInfo{User: proto.String("u")}}
+		}
+		if d.n(2) == 0 {
+			info.HealthCheck = &mesos.HealthCheck{Type: mesos.HealthCheck_TCP.Enum(), Tcp: &mesos.HealthCheck_TCPCheckInfo{Port: proto.Uint32(1)}}
+			info.Check = &mesos.CheckInfo{Type: mesos.CheckInfo_COMMAND.Enum(), Command: &mesos.CheckInfo_Command{Command: &mesos.CommandInfo{Value: proto.String("x")}}}
+		}
+		if d.n(2) == 0 {
+			info.Probes = []*mesos.Probe{{Index: proto.Uint32(3), Port: proto.Uint32(1), Protocol: mesos.Probe_TCP.Enum()}}
 		}
 		if d.n(5) == 0 {
 			info.MaxCompletionTime = &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(time.Minute))}
@@ -310,6 +318,12 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 		return VolumesApplied{Operation: "31"}, false
 	case 15:
 		return frame(&stoapb.ToAgent{})
+	case 34, 35, 36:
+		in := Checked{Container: cid, Task: id.Task(tid), Check: d.n(4), Result: check.Result{Connected: d.n(2) == 0, Code: int32(d.n(3)), None: d.n(5) == 0}}
+		if run != nil && run.only() != nil {
+			in.Task = run.only().id
+		}
+		return in, false
 	case 25, 26, 27, 28, 29, 30, 31, 32, 33:
 		// What a truthful containerizer would say next.
 		if run == nil {
@@ -375,6 +389,9 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 		return SandboxRemoved{Container: cid, Err: pick("", "no")}, false
 	case "fired":
 		owner := pick(string(cid), fw+"/"+tid, "", "1", "zz")
+		if d.n(3) == 0 {
+			return Fired{Timer{TimerCheck, fmt.Sprint(d.n(4)-1, "/", owner)}}, false
+		}
 		return Fired{Timer{TimerKind(d.n(13)), owner}}, false
 	}
 	if d.n(30) == 0 {

@@ -216,7 +216,9 @@ func (a *Agent) replayUpdate(m *stoapb.TaskUpdate) {
 		return
 	}
 	t.state, t.latest, t.delivered = u.GetState(), u, true
-	t.failures, t.wasHealthy = m.GetHealthFailures(), m.GetWasHealthy()
+	if u.Healthy != nil {
+		t.failures, t.wasHealthy = m.GetHealthFailures(), m.GetWasHealthy()
+	}
 	if m.Started != nil {
 		t.startedAt = time.Unix(0, m.GetStarted())
 	} else if u.GetState() == mesos.TaskState_TASK_RUNNING && t.startedAt.IsZero() {

@@ -76,10 +76,8 @@ func (t *task) updateRecord(u *mesos.TaskStatus) *stoapb.LogRecord {
 	if !t.startedAt.IsZero() {
 		r.Started = proto.Int64(t.startedAt.UnixNano())
 	}
-	for _, c := range t.checks {
-		if c.Kind == check.Health && u.Healthy != nil {
-			r.HealthFailures, r.WasHealthy = proto.Uint32(c.State.Failures), proto.Bool(c.Succeeded)
-		}
+	if u.Healthy != nil {
+		r.HealthFailures, r.WasHealthy = proto.Uint32(t.failures), proto.Bool(t.wasHealthy)
 	}
 	return &stoapb.LogRecord{Body: &stoapb.LogRecord_Update{Update: r}}
 }
