@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stoa-kernel/stoa/internal/account"
+	"github.com/stoa-kernel/stoa/internal/procfile"
 )
 
 const (
@@ -83,17 +84,14 @@ func (m *Maker) Fill() error {
 
 func advance(path string) error {
 	box := filepath.Join(path, "runs", "new")
-	if err := os.MkdirAll(box, 0o750); err != nil {
-		return err
-	}
-	for _, dir := range []string{path, filepath.Dir(box)} { // whatever the umask
-		if err := os.Chmod(dir, 0o755); err != nil {
+	for _, dir := range []string{path, filepath.Dir(box), box} {
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil { // whatever the umask
 			return err
 		}
 	}
 	for _, name := range []string{"stdout", "stderr"} {
 		file := filepath.Join(box, name)
-		if err := errors.Join(os.WriteFile(file, nil, 0o644), os.Chmod(file, 0o644)); err != nil {
+		if err := errors.Join(procfile.Write(file, ""), os.Chmod(file, 0o644)); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stoa-kernel/stoa/agent/container"
+	"github.com/stoa-kernel/stoa/internal/procfile"
 )
 
 // Controllers are those that limits need.
@@ -157,14 +158,14 @@ func unescape(s string) string {
 type setting struct{ file, value string }
 
 func write(dir string, s setting) error {
-	if err := os.WriteFile(filepath.Join(dir, s.file), []byte(s.value), 0o644); err != nil {
+	if err := procfile.Write(filepath.Join(dir, s.file), s.value); err != nil {
 		return fmt.Errorf("set %s to %s: %w", s.file, s.value, err)
 	}
 	return nil
 }
 
 func number(dir, file string) (int64, error) {
-	b, err := os.ReadFile(filepath.Join(dir, file))
+	b, err := procfile.Read(filepath.Join(dir, file))
 	if err != nil {
 		return 0, err
 	}
@@ -185,7 +186,7 @@ func number(dir, file string) (int64, error) {
 
 // counter reads the value after key from a file of "key value" lines.
 func counter(dir, file, key string) (int64, error) {
-	b, err := os.ReadFile(filepath.Join(dir, file))
+	b, err := procfile.Read(filepath.Join(dir, file))
 	if err != nil {
 		return 0, err
 	}
@@ -200,6 +201,9 @@ func counter(dir, file, key string) (int64, error) {
 // clear kills everything in dir and the cgroups below, and removes them, the deepest
 // first. It is ErrBusy while something is left.
 func clear(dir string, rmdir func(string) error) error {
+	if err := rmdir(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil // most often nothing is in it
+	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -266,7 +270,7 @@ func kill(dir string) error {
 const atOnce = 1024
 
 func processes(dir string) ([]int, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	b, err := procfile.Read(filepath.Join(dir, "cgroup.procs"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return nil, nil
 	}

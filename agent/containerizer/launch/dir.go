@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stoa-kernel/stoa/agent/containerizer/launch/protocol"
+	"github.com/stoa-kernel/stoa/internal/procfile"
 )
 
 // Dir is a container's directory of records, mode 0700 and outside the sandbox:
@@ -88,7 +89,7 @@ func (d Dir) Alive() bool {
 // Record reads the record of the end; ok is false if there is none, or none this
 // release understands.
 func (d Dir) Record() (r protocol.Record, ok bool) {
-	b, err := os.ReadFile(filepath.Join(string(d), protocol.RecordFile))
+	b, err := procfile.Read(filepath.Join(string(d), protocol.RecordFile))
 	if err != nil {
 		return r, false
 	}
@@ -96,7 +97,15 @@ func (d Dir) Record() (r protocol.Record, ok bool) {
 }
 
 // Remove deletes the directory with all records.
-func (d Dir) Remove() error { return os.RemoveAll(string(d)) }
+func (d Dir) Remove() error {
+	for _, file := range []string{protocol.RecordFile, protocol.ControlFile} {
+		_ = unix.Unlink(filepath.Join(string(d), file)) // or it hinders what follows
+	}
+	if err := unix.Rmdir(string(d)); err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return os.RemoveAll(string(d))
+}
 
 // BootID identifies the current run of the machine's kernel.
 func BootID() (string, error) {
@@ -120,7 +129,7 @@ type Status struct {
 
 // Inspect reads /proc/PID/stat.
 func Inspect(pid int) (Status, error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	b, err := procfile.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return Status{}, err
 	}
