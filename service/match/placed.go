@@ -181,6 +181,9 @@ func newShape(app *marathon.App) *shape {
 			s.domain = s.domain || s.rules[len(s.rules)-1].domain()
 		}
 	}
+	if app.PerAgent() {
+		s.rules = append(s.rules, newRule([]string{"@hostname", "UNIQUE"}, app.Instances))
+	}
 	s.planPorts()
 	return s
 }

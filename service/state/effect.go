@@ -38,6 +38,8 @@ type (
 	}
 	// Acknowledge a status update.
 	Acknowledge struct{ Status *mesos.TaskStatus }
+	// AcknowledgeOperation is the same for operations.
+	AcknowledgeOperation struct{ Status *mesos.OperationStatus }
 	// UpdateFramework subscribes the roles in use.
 	UpdateFramework struct{ Roles []string }
 	// Answer completes a request.
@@ -45,8 +47,8 @@ type (
 		Token Token
 		Result
 	}
-	// SetTimer asks for Fired at a time, replacing an earlier one.
-	SetTimer struct{ At time.Time }
+	// SetTimer asks for Fired at a monotonic time, replacing an earlier one.
+	SetTimer struct{ At time.Duration }
 	// Watch an instance's readiness (and with Health its health checks that the service
 	// makes itself) until Unwatch; a second Watch replaces the first.
 	Watch struct {
@@ -146,23 +148,24 @@ type Unused struct {
 	Why   match.Refusal
 }
 
-func (Persist) effect()           {}
-func (Save) effect()              {}
-func (Call) effect()              {}
-func (Acknowledge) effect()       {}
-func (UpdateFramework) effect()   {}
-func (Answer) effect()            {}
-func (SetTimer) effect()          {}
-func (Watch) effect()             {}
-func (Unwatch) effect()           {}
-func (PreStop) effect()           {}
-func (FetchTail) effect()         {}
-func (Publish) effect()           {}
-func (ChangedApp) effect()        {}
-func (ChangedGroup) effect()      {}
-func (ChangedInstance) effect()   {}
-func (ChangedDeployment) effect() {}
-func (ChangedQueue) effect()      {}
-func (ChangedAttempts) effect()   {}
-func (ChangedRoot) effect()       {}
-func (ChangedVersions) effect()   {}
+func (Persist) effect()              {}
+func (Save) effect()                 {}
+func (Call) effect()                 {}
+func (Acknowledge) effect()          {}
+func (AcknowledgeOperation) effect() {}
+func (UpdateFramework) effect()      {}
+func (Answer) effect()               {}
+func (SetTimer) effect()             {}
+func (Watch) effect()                {}
+func (Unwatch) effect()              {}
+func (PreStop) effect()              {}
+func (FetchTail) effect()            {}
+func (Publish) effect()              {}
+func (ChangedApp) effect()           {}
+func (ChangedGroup) effect()         {}
+func (ChangedInstance) effect()      {}
+func (ChangedDeployment) effect()    {}
+func (ChangedQueue) effect()         {}
+func (ChangedAttempts) effect()      {}
+func (ChangedRoot) effect()          {}
+func (ChangedVersions) effect()      {}

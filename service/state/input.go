@@ -29,9 +29,11 @@ type Request struct {
 type (
 	// Recovered is the first input: all that the store kept.
 	Recovered struct {
-		Version     marathon.Version
+		Version marathon.Version
+		// Roots are the versions of the tree that are kept.
+		Roots       []marathon.Version
 		Apps        []StoredApp
-		Groups      []*app.Group
+		Groups      []StoredGroup
 		Instances   []*instance.Instance
 		Deployments []*deploy.Deployment
 		Backoffs    []Backoff
@@ -172,6 +174,13 @@ type StoredApp struct {
 	// Outcome of the deployment that brought it: "", "success", "failed", "canceled".
 	Outcome    string `json:"outcome,omitempty"`
 	Deployment string `json:"deployment,omitempty"`
+}
+
+// StoredGroup is one version of one group in the store; without a Group a tombstone.
+type StoredGroup struct {
+	ID      string           `json:"id"`
+	Version marathon.Version `json:"version"`
+	Group   *app.Group       `json:"group,omitempty"`
 }
 
 // Backoff of one app and configuration.

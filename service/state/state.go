@@ -9,12 +9,19 @@
 package state
 
 import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/loop"
 	"github.com/stoa-kernel/stoa/kernel/clock"
 	"github.com/stoa-kernel/stoa/service/app"
+	"github.com/stoa-kernel/stoa/service/deploy"
+	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
 )
 
-// Config are the settings; durations are Marathon's flags of those names.
+// Config are the settings; a zero duration is the default of Marathon's flag.
 type Config struct {
 	App  app.Options
 	Task match.TaskOptions
@@ -26,14 +33,237 @@ type Config struct {
 	Seed uint64
 	// MaxPerOffer bounds launches from one offer; 0 is no bound of its own.
 	MaxPerOffer int
+	// LaunchConfirm is how long a launched task may stay without a status, LaunchTimeout
+	// how long it may be staging; default 5 min each. Then it is killed.
+	LaunchConfirm, LaunchTimeout time.Duration
+	// ReservationTimeout is how long a reservation may stay unconfirmed; default 20 s.
+	ReservationTimeout time.Duration
+	// KillRetry is the pause between KILLs of a task that does not end; default 30 s.
+	KillRetry time.Duration
+	// Decline is how long an offer that fits nothing stays away; default 120 s.
+	Decline time.Duration
+	// Revive is the least time between two calls of it; default 200 ms.
+	Revive time.Duration
+	// Reconcile is the pause between reconciliations; default 10 min.
+	Reconcile time.Duration
+	// Draining is how long before its maintenance an agent is avoided.
+	Draining time.Duration
+	// WasteGPUs lets any app use agents with GPUs (--gpu_scheduling_behavior=unrestricted).
+	WasteGPUs bool
+	// Principal of the framework, "" without authentication.
+	Principal string
+	// Region is the home region, which apps without a region constraint stay in; "" is any.
+	Region string
+}
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.LaunchConfirm, 5*time.Minute)
+	set(&c.LaunchTimeout, 5*time.Minute)
+	set(&c.ReservationTimeout, 20*time.Second)
+	set(&c.KillRetry, 30*time.Second)
+	set(&c.Decline, 120*time.Second)
+	set(&c.Revive, 200*time.Millisecond)
+	set(&c.Reconcile, 10*time.Minute)
+	if c.MaxDeployments == 0 {
+		c.MaxDeployments = 100
+	}
+	if c.MaxVersions == 0 {
+		c.MaxVersions = 50
+	}
 }
 
 // Service is the value.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg       Config
+	rng       *rand.Rand
+	framework string
+	connected bool
+	tree      *app.Tree
+	roots     []marathon.Version // kept ones, oldest first
+	apps      map[string]*application
+	instances map[string]*instance.Instance
+	// deployments by id; order is that of their start, for listing and stepping.
+	deployments map[string]*deploy.Deployment
+	order       []string
+	// locks has the deployment that holds each app.
+	locks map[string]string
+	// waiting are the apps with Scheduled instances, in the order they began to wait;
+	// next is where the next round of offers begins, so that none starves.
+	waiting []string
+	next    int
+	// garbage are instances whose reservation is to be given back.
+	garbage map[string]bool
+	roles   map[string]int // apps by role
+	told    []string       // roles the master was told
+	// agents that offers came from, and the apps that have an instance on each.
+	agents    map[string]*instance.Agent
+	followers map[string]bool
+	offered   offering
+	timers    loop.Timers[timer]
+	armed     time.Duration
+
+	// Of the step under way.
+	now   clock.Now
+	out   []Effect
+	puts  []Put
+	saves []Put
+	dirty []string // apps that changed
+	isDue map[string]bool
+}
+
+// application is what the service knows of an app beside its definition. It outlives the
+// definition until its last instance is gone.
+type application struct {
+	id string
+	// def is the current definition, nil once the app was removed.
+	def *marathon.App
+	// uses are the definitions that instances or def need, stored all versions kept.
+	uses   map[marathon.Version]*marathon.App
+	stored []marathon.Version
+	// list has the instances in no particular but deterministic order; at is each one's
+	// place.
+	list []*instance.Instance
+	at   map[string]int
+	// scheduled are instances waiting for an offer, first come first served; some may
+	// have left that condition since.
+	scheduled []string
+	waits     int
+	healthy   int
+	running   int
+	placed    *match.Placed
+	queue     *Queue
+	backoff   *Backoff
+	attempts  *Attempts
+	failures  int
+	// holds are the apps that wait for this one to be healthy.
+	holds []string
+	// looked is when the app was last settled: big ones are not for every update.
+	looked time.Duration
+	inDue  bool
+}
 
 // New makes an empty one; the first input is Recovered.
-func New(cfg Config) *Service { return &Service{cfg: cfg} }
+func New(cfg Config) *Service {
+	cfg.defaults()
+	return &Service{
+		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0)),
+		tree: app.NewTree(cfg.App),
+		apps: make(map[string]*application), instances: make(map[string]*instance.Instance),
+		deployments: make(map[string]*deploy.Deployment), locks: make(map[string]string),
+		garbage: make(map[string]bool), roles: make(map[string]int), agents: make(map[string]*instance.Agent),
+		followers: make(map[string]bool),
+		isDue:     make(map[string]bool),
+	}
+}
 
 // Step changes the service by one input and returns what follows from it. The slice is
 // valid until the next Step.
-func (s *Service) Step(now clock.Now, in Input) []Effect { panic("contract") }
+func (s *Service) Step(now clock.Now, in Input) []Effect {
+	s.now, s.out = now, s.out[:0]
+	switch in := in.(type) {
+	case Recovered:
+		s.recovered(in)
+	case Subscribed:
+		s.subscribed(in)
+	case Disconnected:
+		s.disconnected()
+	case Offers:
+		s.offers(in.Offers)
+	case Rescinded:
+		// Offers are answered in the step that brings them: nothing to forget.
+	case Status:
+		s.status(in)
+	case Operation:
+		s.operation(in.Status)
+	case AgentFailed:
+		s.agentFailed(in.Agent)
+	case Unsent:
+		s.unsent(in.Tasks)
+	case Probed:
+		s.probed(in)
+	case ReadyProbed:
+		s.readyProbed(in)
+	case Stopped:
+		s.stopped(in)
+	case Tail:
+		s.tail(in)
+	case Fired:
+		s.fired()
+	case CreateApp:
+		s.createApp(in)
+	case UpdateApps:
+		s.updateApps(in)
+	case DeleteApp:
+		s.deleteApp(in)
+	case RestartApp:
+		s.restartApp(in)
+	case KillTasks:
+		s.killTasks(in)
+	case CreateGroup:
+		s.createGroup(in)
+	case UpdateGroup:
+		s.updateGroup(in)
+	case DeleteGroup:
+		s.deleteGroup(in)
+	case EnforceRole:
+		s.enforceRole(in)
+	case PlanApps:
+		s.planApps(in)
+	case CancelDeployment:
+		s.cancelDeployment(in)
+	case SteerDeployment:
+		s.steerDeployment(in)
+	case ResetDelay:
+		s.resetDelay(in)
+	}
+	s.settle()
+	s.flush()
+	s.arm()
+	return s.out
+}
+
+// emit adds an effect behind everything that was to be stored before it.
+func (s *Service) emit(e Effect) {
+	s.flush()
+	s.out = append(s.out, e)
+}
+
+// tell adds an effect that readers see only; it may overtake nothing, but needs no flush
+// of its own.
+func (s *Service) tell(e Effect) { s.out = append(s.out, e) }
+
+// persist stores before any effect that comes after it is done; save stores soon.
+func (s *Service) persist(key string, value any) { s.puts = append(s.puts, Put{key, value}) }
+func (s *Service) save(key string, value any) {
+	if len(s.puts) > 0 { // what is written twice in a step must end as the later value
+		s.puts = append(s.puts, Put{key, value})
+		return
+	}
+	s.saves = append(s.saves, Put{key, value})
+}
+
+// flush turns what gathered into effects. Saves go first: a later Persist of the same key
+// must win.
+func (s *Service) flush() {
+	if len(s.saves) > 0 {
+		s.out = append(s.out, Save{s.saves})
+		s.saves = nil
+	}
+	if len(s.puts) > 0 {
+		s.out = append(s.out, Persist{s.puts})
+		s.puts = nil
+	}
+}
+
+// touch marks an app to be looked at when the step ends.
+func (s *Service) touch(id string) {
+	if !s.isDue[id] {
+		s.isDue[id] = true
+		s.dirty = append(s.dirty, id)
+	}
+}

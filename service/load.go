@@ -1,0 +1,180 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/app"
+	"github.com/stoa-kernel/stoa/service/deploy"
+	"github.com/stoa-kernel/stoa/service/events"
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/state"
+	"github.com/stoa-kernel/stoa/store"
+)
+
+// Keys that the core does not know of; its own are in service/state.
+const (
+	keyAll       = "service/"
+	keyFramework = "service/framework"
+	keyEvents    = "service/events/"
+	keyCallbacks = "service/callbacks"
+)
+
+// load reads all that the store kept.
+func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events.Stored, err error) {
+	records, err := s.Load(ctx, keyAll)
+	if err != nil {
+		return in, nil, fmt.Errorf("service: %w", err)
+	}
+	for _, r := range records {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(r.Key, keyAll), "/")
+		switch kind {
+		case "root":
+			err = decode(r, &in.Version)
+		case "roots":
+			err = decodeTo(r, &in.Roots)
+		case "apps":
+			err = decodeTo(r, &in.Apps)
+		case "groups":
+			err = decodeTo(r, &in.Groups)
+		case "backoff":
+			err = decodeTo(r, &in.Backoffs)
+		case "attempts":
+			err = decodeTo(r, &in.Attempts)
+		case "events":
+			err = decodeTo(r, &kept)
+		case "instances":
+			i := new(instance.Instance)
+			err = decode(r, i)
+			in.Instances = append(in.Instances, i)
+		case "deployments":
+			d := new(deploy.Deployment)
+			err = decode(r, d)
+			in.Deployments = append(in.Deployments, d)
+		}
+		if err != nil {
+			return in, nil, err
+		}
+	}
+	return in, kept, nil
+}
+
+func decode(r store.Record, to any) error {
+	if err := json.Unmarshal(r.Value, to); err != nil {
+		return fmt.Errorf("service: %s does not decode (%w): %w", r.Key, err, store.ErrCorrupt)
+	}
+	return nil
+}
+
+func decodeTo[T any](r store.Record, to *[]T) error {
+	*to = append(*to, *new(T))
+	return decode(r, &(*to)[len(*to)-1])
+}
+
+// history reads old versions from the store; the core keeps only what is in use.
+type history struct{ store store.Store }
+
+// versions of an app, newest first; removals among them.
+func (h history) versions(ctx context.Context, id string) ([]state.StoredApp, error) {
+	records, err := h.store.Load(ctx, keyAll+"apps/"+strings.TrimPrefix(id, "/")+"/")
+	if err != nil {
+		return nil, err
+	}
+	var all []state.StoredApp
+	for _, r := range records {
+		var v state.StoredApp
+		if err := decode(r, &v); err != nil {
+			return nil, err
+		}
+		if v.ID == id { // others are of apps below a group of that name
+			all = append(all, v)
+		}
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
+// version of an app, nil if it is not kept.
+func (h history) version(ctx context.Context, id string, v marathon.Version) (*state.StoredApp, error) {
+	all, err := h.versions(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for n := range all {
+		if all[n].Version == v && !all[n].Deleted {
+			return &all[n], nil
+		}
+	}
+	return nil, nil
+}
+
+// roots are the versions of the tree, newest first.
+func (h history) roots(ctx context.Context) ([]marathon.Version, error) {
+	records, err := h.store.Load(ctx, keyAll+"roots/")
+	if err != nil {
+		return nil, err
+	}
+	all := make([]marathon.Version, len(records))
+	for n, r := range records {
+		all[len(records)-1-n] = marathon.Version(strings.TrimPrefix(r.Key, keyAll+"roots/"))
+	}
+	return all, nil
+}
+
+// group is a group's content at a version, nil if that version is not kept.
+func (h history) group(ctx context.Context, id string, v marathon.Version) (*state.GroupVersion, error) {
+	roots, err := h.roots(ctx)
+	if err != nil || !slices.Contains(roots, v) {
+		return nil, err
+	}
+	below := strings.TrimPrefix(id, "/")
+	if below != "" {
+		below += "/"
+	}
+	records, err := h.store.Load(ctx, keyAll+"apps/"+below)
+	if err != nil {
+		return nil, err
+	}
+	content := &state.GroupVersion{}
+	newest := make(map[string]state.StoredApp)
+	for _, r := range records {
+		var a state.StoredApp
+		if err := decode(r, &a); err != nil {
+			return nil, err
+		}
+		if a.Version <= v && newest[a.ID].Version <= a.Version {
+			newest[a.ID] = a
+		}
+	}
+	for _, a := range newest {
+		if !a.Deleted && (id == "/" || strings.HasPrefix(a.ID, id+"/")) {
+			content.Apps = append(content.Apps, a.App)
+		}
+	}
+	slices.SortFunc(content.Apps, func(a, b *marathon.App) int { return strings.Compare(a.ID, b.ID) })
+	records, err = h.store.Load(ctx, keyAll+"groups/"+strings.TrimPrefix(id, "/"))
+	if err != nil {
+		return nil, err
+	}
+	groups := make(map[string]state.StoredGroup)
+	for _, r := range records {
+		var g state.StoredGroup
+		if err := decode(r, &g); err != nil {
+			return nil, err
+		}
+		if g.Version <= v && groups[g.ID].Version <= g.Version && (g.ID == id || id == "/" || strings.HasPrefix(g.ID, id+"/")) {
+			groups[g.ID] = g
+		}
+	}
+	for _, g := range groups {
+		if g.Group != nil {
+			content.Groups = append(content.Groups, g.Group)
+		}
+	}
+	slices.SortFunc(content.Groups, func(a, b *app.Group) int { return strings.Compare(a.ID, b.ID) })
+	return content, nil
+}

@@ -1,0 +1,237 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+
+	"github.com/stoa-kernel/stoa/internal/loop"
+	"github.com/stoa-kernel/stoa/internal/mailbox"
+	"github.com/stoa-kernel/stoa/kernel/clock"
+	"github.com/stoa-kernel/stoa/sdk/scheduler"
+	"github.com/stoa-kernel/stoa/service/events"
+	"github.com/stoa-kernel/stoa/service/health"
+	"github.com/stoa-kernel/stoa/service/state"
+	"github.com/stoa-kernel/stoa/service/view"
+)
+
+const (
+	// turnInputs is how many inputs one turn takes before what follows is done.
+	turnInputs = 256
+	// backlog is how many inputs from the network may wait.
+	backlog = 4096
+)
+
+// errAbdicated ends a term that its leader gave up (DELETE /v2/leader).
+var errAbdicated = errors.New("service: the leader abdicated")
+
+// runner is the loop: it owns the core, writes before it does what follows, and is the
+// only one to wait for several things at once.
+type runner struct {
+	core    *state.Service
+	began   time.Time
+	inputs  *mailbox.Mailbox[state.Input]
+	log     *writer
+	calls   *calls
+	tails   *tails
+	view    *view.View
+	events  *events.Log
+	prober  *health.Prober
+	metrics *metrics
+
+	hold   loop.Hold[state.Effect]
+	issued loop.Position
+	alarm  *time.Timer
+	fire   time.Duration // when Fired is due; 0 is never
+
+	abdicated chan struct{}
+
+	mu     sync.Mutex
+	tokens state.Token
+	asked  map[state.Token]chan state.Result
+}
+
+// run turns until ctx ends, the store fails, or leadership is given up. recovered is
+// called when readers can be shown what the store kept.
+func (r *runner) run(ctx context.Context, first state.Recovered, recovered func()) error {
+	r.alarm = time.NewTimer(time.Hour)
+	defer r.alarm.Stop()
+	r.step(first)
+	r.release()
+	recovered()
+	for {
+		select {
+		case <-r.inputs.Wake:
+		case <-r.alarm.C:
+		case <-r.abdicated:
+			return errAbdicated
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := r.turn(); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *runner) turn() error {
+	began := time.Now()
+	inputs, more := r.inputs.Take(turnInputs)
+	for _, in := range inputs {
+		r.step(in)
+	}
+	if r.fire > 0 && time.Since(r.began) >= r.fire {
+		r.fire = 0
+		r.step(state.Fired{})
+	}
+	durable, err := r.log.durable()
+	if err != nil {
+		return err
+	}
+	r.hold.Durable(durable)
+	r.release()
+	if more {
+		r.inputs.Poke()
+	}
+	r.metrics.turn.Observe(time.Since(began).Seconds())
+	return nil
+}
+
+func (r *runner) step(in state.Input) {
+	began := time.Now()
+	for _, e := range r.core.Step(clock.Now{Mono: began.Sub(r.began), Wall: began}, in) {
+		switch e := e.(type) {
+		case state.Persist:
+			r.issued = r.hold.Persist()
+			r.log.add(e.Puts, r.issued)
+		case state.Save:
+			r.log.add(e.Puts, r.issued)
+		case state.SetTimer:
+			// Timers are the core's own business and wait for no disk.
+			r.fire = e.At
+			r.alarm.Reset(max(e.At-time.Since(r.began), 0))
+		default:
+			r.hold.Add(e)
+		}
+	}
+	r.metrics.stepped(in, time.Since(began))
+}
+
+// release does the effects whose turn has come.
+func (r *runner) release() {
+	for {
+		e, ok := r.hold.Next()
+		if !ok {
+			return
+		}
+		r.do(e)
+	}
+}
+
+func (r *runner) do(e state.Effect) {
+	switch e := e.(type) {
+	case state.Call:
+		r.calls.add(outgoing{call: e.Call, tasks: e.Tasks})
+	case state.Acknowledge:
+		r.calls.add(outgoing{acknowledge: e.Status})
+	case state.AcknowledgeOperation:
+		r.calls.add(outgoing{operation: e.Status})
+	case state.UpdateFramework:
+		r.calls.add(outgoing{roles: e.Roles})
+	case state.Answer:
+		r.mu.Lock()
+		asked := r.asked[e.Token]
+		delete(r.asked, e.Token)
+		r.mu.Unlock()
+		if asked != nil {
+			asked <- e.Result
+		}
+	case state.Watch:
+		r.prober.Watch(e)
+	case state.Unwatch:
+		r.prober.Unwatch(e.Instance)
+	case state.PreStop:
+		r.prober.PreStop(e)
+	case state.FetchTail:
+		r.tails.add(e)
+	case state.Publish:
+		r.metrics.published(e.Event)
+		kept, old := r.events.Append(e.Event)
+		if kept != nil {
+			puts := []state.Put{{Key: keyEvents + kept.ID, Value: kept}}
+			for _, id := range old {
+				puts = append(puts, state.Put{Key: keyEvents + id})
+			}
+			r.log.add(puts, r.issued)
+		}
+	default:
+		r.view.Apply(e)
+	}
+}
+
+// ask gives the core a request and waits for its answer.
+func (r *runner) ask(ctx context.Context, in func(state.Token) state.Input) (state.Result, error) {
+	answer := make(chan state.Result, 1)
+	r.mu.Lock()
+	r.tokens++
+	token := r.tokens
+	r.asked[token] = answer
+	r.mu.Unlock()
+	forget := func() {
+		r.mu.Lock()
+		delete(r.asked, token)
+		r.mu.Unlock()
+	}
+	if err := r.inputs.Submit(ctx, in(token)); err != nil {
+		forget()
+		return state.Result{}, err
+	}
+	select {
+	case result := <-answer:
+		return result, nil
+	case <-ctx.Done():
+		forget()
+		return state.Result{}, context.Cause(ctx)
+	}
+}
+
+// handler hands the kernel's events to the loop.
+func (r *runner) handler(ready func()) scheduler.Handler {
+	return scheduler.Handler{
+		Subscribed: func(ctx context.Context, c *scheduler.Caller, e *schedulerpb.Event_Subscribed) error {
+			r.calls.connected(c)
+			ready()
+			return r.inputs.Submit(ctx, state.Subscribed{FrameworkID: e.GetFrameworkId().GetValue()})
+		},
+		Disconnected: func(error) {
+			r.calls.connected(nil)
+			r.inputs.Post(state.Disconnected{})
+		},
+		Offers: func(ctx context.Context, _ *scheduler.Caller, offers []*mesos.Offer) error {
+			return r.inputs.Submit(ctx, state.Offers{Offers: offers})
+		},
+		Rescinded: func(ctx context.Context, _ *scheduler.Caller, offer *mesos.OfferID) error {
+			return r.inputs.Submit(ctx, state.Rescinded{Offer: offer.GetValue()})
+		},
+		Update: func(ctx context.Context, _ *scheduler.Caller, st *mesos.TaskStatus) error {
+			in := state.Status{Status: st}
+			if code, ok := scheduler.ExitCode(st); ok {
+				in.Exit = &code
+			}
+			return r.inputs.Submit(ctx, in)
+		},
+		OperationUpdate: func(ctx context.Context, c *scheduler.Caller, st *mesos.OperationStatus) error {
+			return r.inputs.Submit(ctx, state.Operation{Status: st})
+		},
+		Failure: func(ctx context.Context, _ *scheduler.Caller, f *schedulerpb.Event_Failure) error {
+			if f.ExecutorId != nil {
+				return nil
+			}
+			return r.inputs.Submit(ctx, state.AgentFailed{Agent: f.GetAgentId().GetValue()})
+		},
+	}
+}

@@ -1,0 +1,298 @@
+// Package service is Marathon's successor: a framework that keeps apps running, and its
+// REST API.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+
+	"github.com/stoa-kernel/stoa/internal/build"
+	"github.com/stoa-kernel/stoa/internal/listen"
+	"github.com/stoa-kernel/stoa/internal/mailbox"
+	"github.com/stoa-kernel/stoa/internal/meter"
+	"github.com/stoa-kernel/stoa/sdk/scheduler"
+	"github.com/stoa-kernel/stoa/service/events"
+	"github.com/stoa-kernel/stoa/service/health"
+	servicehttp "github.com/stoa-kernel/stoa/service/http"
+	"github.com/stoa-kernel/stoa/service/state"
+	"github.com/stoa-kernel/stoa/service/view"
+	"github.com/stoa-kernel/stoa/store"
+)
+
+// Config is what the service needs. Masters, Listener, URL and Store are required.
+type Config struct {
+	// Masters to subscribe to, "host:port".
+	Masters []string
+	// Listener of the API; Run closes it.
+	Listener net.Listener
+	// Connections that may stand at a time; 0 is listen.DefaultConnections.
+	Connections int
+	// URL under which clients reach Listener.
+	URL string
+	// Store keeps everything; Run does not close it.
+	Store store.Store
+	// Core are the settings of the core; Seed is drawn if 0.
+	Core state.Config
+	// Name of the framework; default "marathon", as tools look for it.
+	Name string
+	// User that tasks run as if their app names none; default the process's.
+	User string
+	// FailoverTimeout is how long tasks outlive the service; default 7 days.
+	FailoverTimeout time.Duration
+	// Probes is how many checks the service makes at a time; default 256.
+	Probes int
+	// Credentials "user:password" for basic authentication; "" for none.
+	Credentials, Realm string
+	// Origin for CORS; none by default.
+	Origin []string
+	// MaxRequests at a time; 0 is no bound of its own.
+	MaxRequests int
+	// CallbackAllow are the networks that callbacks may go to; nil is loopback.
+	CallbackAllow []*net.IPNet
+	// Settings are what /v2/info shows as marathon_config, secrets removed.
+	Settings map[string]any
+	Log      *slog.Logger
+	// Ready, if not nil, is called at the first subscription.
+	Ready func()
+}
+
+// Run serves until ctx ends or the store fails; while another process leads it passes
+// requests on to that one. Apps run on. DELETE /v2/leader ends a term, and begins the
+// next.
+func Run(ctx context.Context, cfg Config) error {
+	defer cfg.Listener.Close()
+	address := strings.TrimPrefix(cfg.URL, "http://")
+	var current atomic.Pointer[http.Handler]
+	standby := servicehttp.Standby(address, func(ctx context.Context) string {
+		value, ok, err := cfg.Store.Leader(ctx, "service")
+		if err != nil || !ok {
+			return ""
+		}
+		return string(value)
+	})
+	current.Store(&standby)
+	listener := listen.Limit(cfg.Listener, cfg.Connections)
+	var ready sync.Once
+	group, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			(*current.Load()).ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       listen.Context,
+	}
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("service: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+	group.Go(func() error {
+		for {
+			lead, err := cfg.Store.Elect(ctx, "service", []byte(address))
+			if err != nil {
+				return err
+			}
+			err = term(ctx, cfg, lead, address, func(h http.Handler) { current.Store(&h) }, func() {
+				if cfg.Ready != nil {
+					ready.Do(cfg.Ready)
+				}
+			})
+			current.Store(&standby)
+			if !errors.Is(err, errAbdicated) {
+				return err
+			}
+			cfg.Log.Info("service: abdicated; standing for election again")
+			if err := lead.Resign(ctx); err != nil {
+				return fmt.Errorf("service: resign: %w", err)
+			}
+		}
+	})
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// term leads until ctx ends, the store fails or the leader abdicates.
+func term(ctx context.Context, cfg Config, lead store.Leadership, address string, serve func(http.Handler), ready func()) error {
+	recovered, kept, err := load(ctx, cfg.Store)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	framework := describe(cfg)
+	inputs := mailbox.New[state.Input](backlog)
+	defer inputs.Close()
+	past := history{cfg.Store}
+	metrics := newMetrics()
+	if cfg.Core.Seed == 0 {
+		cfg.Core.Seed = rand.Uint64()
+	}
+	r := &runner{
+		core: state.New(cfg.Core), began: time.Now(), inputs: inputs,
+		log:     newWriter(cfg.Store, lead, inputs.Poke),
+		calls:   newCalls(framework, func(tasks []string) { inputs.Post(state.Unsent{Tasks: tasks}) }, cfg.Log),
+		tails:   newTails(cfg.Masters, inputs.Post),
+		view:    view.New(),
+		events:  events.New(lead.Epoch, kept),
+		prober:  health.New(cfg.Probes, inputs.Post),
+		metrics: metrics, abdicated: make(chan struct{}, 1), asked: make(map[state.Token]chan state.Result),
+	}
+	defer r.events.Close()
+	callbacks, err := newCallbacks(ctx, cfg, lead, r.events)
+	if err != nil {
+		return err
+	}
+	id := (&frameworkID{cfg.Store, lead})
+	handler := servicehttp.New(servicehttp.Config{
+		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
+		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry),
+		Abdicate: func() { poke(r.abdicated) },
+		Info: servicehttp.Info{
+			Version: marathonVersion, BuildRef: build.Commit(), Leader: address, FrameworkID: id.current,
+			Config: cfg.Settings, HTTP: map[string]any{"http_port": port(address)},
+		},
+		Options: cfg.Core.App, Credentials: cfg.Credentials, Realm: cfg.Realm, Origin: cfg.Origin, MaxRequests: cfg.MaxRequests,
+	})
+	began := make(chan struct{})
+	group.Go(func() error {
+		return r.run(ctx, recovered, func() {
+			serve(handler)
+			close(began)
+		})
+	})
+	group.Go(func() error { return r.log.run(ctx) })
+	group.Go(func() error { return r.calls.run(ctx) })
+	group.Go(func() error { r.tails.run(ctx); return nil })
+	group.Go(func() error { r.prober.Run(ctx); return nil })
+	group.Go(func() error { return callbacks.Run(ctx) })
+	group.Go(func() error {
+		select {
+		case <-lead.Lost:
+			return errors.New("service: another process leads the service now")
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	group.Go(func() error {
+		select {
+		case <-began:
+		case <-ctx.Done():
+			return nil
+		}
+		return scheduler.Run(ctx, scheduler.Config{
+			Masters: cfg.Masters, Framework: framework, Store: id, Logger: cfg.Log, ManualAcknowledge: true,
+			SuppressedRoles: nil,
+		}, r.handler(ready))
+	})
+	return group.Wait()
+}
+
+// marathonVersion is what clients take us for; they tell features by it.
+const marathonVersion = "1.10.26"
+
+func describe(cfg Config) *mesos.FrameworkInfo {
+	name, me := cfg.Name, cfg.User
+	if name == "" {
+		name = "marathon"
+	}
+	if me == "" {
+		me = "root"
+		if u, err := user.Current(); err == nil {
+			me = u.Username
+		}
+	}
+	timeout := cfg.FailoverTimeout
+	if timeout == 0 {
+		timeout = 7 * 24 * time.Hour
+	}
+	role := cfg.Core.App.Role
+	if role == "" {
+		role = "*"
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "localhost"
+	}
+	f := &mesos.FrameworkInfo{
+		User: &me, Name: &name, Roles: []string{role}, WebuiUrl: &cfg.URL, Hostname: &hostname,
+		FailoverTimeout: proto.Float64(timeout.Seconds()), Checkpoint: proto.Bool(true),
+	}
+	for _, c := range []mesos.FrameworkInfo_Capability_Type{
+		mesos.FrameworkInfo_Capability_MULTI_ROLE, mesos.FrameworkInfo_Capability_PARTITION_AWARE,
+		mesos.FrameworkInfo_Capability_RESERVATION_REFINEMENT, mesos.FrameworkInfo_Capability_TASK_KILLING_STATE,
+		mesos.FrameworkInfo_Capability_REGION_AWARE,
+	} {
+		f.Capabilities = append(f.Capabilities, &mesos.FrameworkInfo_Capability{Type: c.Enum()})
+	}
+	return f
+}
+
+// frameworkID keeps the framework's id in the store.
+type frameworkID struct {
+	store store.Store
+	lead  store.Leadership
+}
+
+// Load implements scheduler.Store.
+func (f *frameworkID) Load(ctx context.Context) (string, error) {
+	records, err := f.store.Load(ctx, keyFramework)
+	if err != nil || len(records) == 0 {
+		return "", err
+	}
+	return strings.TrimSpace(string(records[0].Value)), nil
+}
+
+// Save implements scheduler.Store.
+func (f *frameworkID) Save(ctx context.Context, id string) error {
+	op := store.Op{Key: keyFramework}
+	if id != "" {
+		op.Value = []byte(id)
+	}
+	return f.store.Commit(ctx, f.lead, []store.Op{op})
+}
+
+// current is the id for readers, "" before the first subscription.
+func (f *frameworkID) current() string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	id, err := f.Load(ctx)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func port(address string) string {
+	_, p, _ := net.SplitHostPort(address)
+	return p
+}

@@ -1,0 +1,357 @@
+package state
+
+import (
+	"fmt"
+
+	"slices"
+	"strings"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/app"
+	"github.com/stoa-kernel/stoa/service/deploy"
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/plan"
+)
+
+// write carries a change out: locks, plan, tree, deployment. The answer goes out when all
+// of it is durable, before anything is done (B1).
+type write struct {
+	Request
+	change  app.Change
+	kill    map[string][]string
+	reverts string
+	// failed is why the deployment that this one takes back has failed; "" if it was
+	// cancelled by a user.
+	failed string
+}
+
+// submit starts the deployment of a write, or refuses it.
+func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
+	p := s.planOf(w)
+	var conflicts []string
+	for _, id := range p.Locks() {
+		if d := s.locks[id]; d != "" && !slices.Contains(conflicts, d) {
+			conflicts = append(conflicts, d)
+		}
+	}
+	if len(conflicts) > 0 && !w.Force {
+		return nil, locked(conflicts)
+	}
+	if len(s.deployments) >= s.cfg.MaxDeployments && !w.Force {
+		return nil, &app.Fault{Status: 403, Body: marathon.Error{Message: fmt.Sprintf(
+			"Max number (%d) of running deployments is achieved. Wait for existing deployments to complete or cancel one using force=true parameter. "+
+				"You can increase max deployment number by using --max_running_deployments parameter but be advised that this can have negative effects on the performance.",
+			s.cfg.MaxDeployments)}}
+	}
+	for _, id := range conflicts {
+		reason := "it was overridden by deployment " + p.ID
+		if id == w.reverts && w.failed != "" {
+			reason = w.failed
+		}
+		s.endDeployment(id, "failed", reason)
+	}
+	s.apply(w, p)
+	d := deploy.New(s.now.Wall, p, w.Who)
+	d.Reverts = w.reverts
+	s.deployments[p.ID] = d
+	s.order = append(s.order, p.ID)
+	for _, id := range p.Locks() {
+		s.locks[id] = p.ID
+	}
+	s.persist(keyDeployment+p.ID, d)
+	s.roots = append(s.roots, w.change.Version)
+	s.persist(keyRoots+string(w.change.Version), w.change.Version)
+	for len(s.roots) > s.cfg.MaxVersions {
+		s.persist(keyRoots+string(s.roots[0]), nil)
+		s.roots = s.roots[1:]
+	}
+	s.persist(keyRoot, w.change.Version) // last: until it is there, none of this counts
+	s.tell(ChangedRoot{w.change.Version})
+	s.tell(ChangedDeployment{p.ID, d})
+	return p, nil
+}
+
+func (s *Service) planOf(w write) *plan.Plan {
+	return plan.New(s.uuid(), w.change, s.tree.Depends, w.kill)
+}
+
+// locked is the 409 that clients know by its deployments.
+func locked(deployments []string) *app.Fault {
+	f := &app.Fault{Status: 409, Body: marathon.Error{
+		Message: "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'.",
+	}}
+	for _, id := range deployments {
+		f.Body.Deployments = append(f.Body.Deployments, marathon.Identifiable{ID: id})
+	}
+	return f
+}
+
+// apply makes the change the tree's, and stores each version it brings.
+func (s *Service) apply(w write, p *plan.Plan) {
+	s.tree.Apply(w.change)
+	for _, c := range w.change.Apps {
+		a := s.of(c.ID())
+		if c.Old != nil {
+			s.roles[c.Old.Role]--
+		}
+		if c.New == nil {
+			s.persist(keyApp+key(a.id)+"/"+string(w.change.Version), StoredApp{
+				ID: a.id, Version: w.change.Version, Deleted: true, By: w.Who, Deployment: p.ID,
+			})
+			a.def = nil
+			delete(s.followers, a.id)
+			s.tell(ChangedApp{a.id, nil})
+			s.touch(a.id)
+			continue
+		}
+		s.roles[c.New.Role]++
+		a.def = c.New
+		s.follows(c.New)
+		a.uses[c.New.Version] = c.New
+		a.placed = nil
+		a.stored = append(a.stored, c.New.Version)
+		s.persist(keyApp+key(a.id)+"/"+string(c.New.Version), StoredApp{
+			App: c.New, ID: a.id, Version: c.New.Version, By: w.Who, Deployment: p.ID,
+		})
+		s.tell(ChangedApp{a.id, c.New})
+		s.tellVersions(a)
+		s.publishChecks(c)
+		s.touch(a.id)
+	}
+	for _, g := range w.change.Groups {
+		id, stored := "", (*app.Group)(nil)
+		if g.New != nil {
+			id, stored = g.New.ID, g.New
+		} else {
+			id = g.Old.ID
+		}
+		s.persist(keyGroup+key(id)+"/"+string(w.change.Version), StoredGroup{ID: id, Version: w.change.Version, Group: stored})
+		s.tell(ChangedGroup{id, stored})
+	}
+}
+
+// stepDeployment lets a deployment look at its instances and does what it says.
+func (s *Service) stepDeployment(id string, in deploy.Input) error {
+	d := s.deployments[id]
+	if d == nil {
+		return nil
+	}
+	s.timers.Stop(timer{timerDeployment, id})
+	next, effects, changed, err := deploy.Step(s.now.Wall, d, in, s)
+	if err != nil {
+		return err
+	}
+	if changed {
+		s.deployments[id] = next
+		s.persist(keyDeployment+id, next)
+		s.tell(ChangedDeployment{id, next})
+		d = next
+	}
+	for _, e := range effects {
+		switch e := e.(type) {
+		case deploy.Launch:
+			s.launchMore(d, e)
+		case deploy.Kill:
+			s.killFor(e)
+		case deploy.Swap:
+			s.swap(d, e.App)
+		case deploy.ResetBackoff:
+			s.forgive(s.of(e.App))
+		case deploy.StepBegan:
+			s.publishStep(d, e.Step, "deployment_info")
+		case deploy.StepEnded:
+			s.publishStep(d, e.Step, "deployment_step_success")
+		case deploy.Wake:
+			s.at(e.At, timerDeployment, id)
+		case deploy.Finished:
+			s.endDeployment(id, "success", "")
+			return nil
+		case deploy.GoBack:
+			return s.goBack(id, e.Reason)
+		}
+	}
+	return nil
+}
+
+func (s *Service) launchMore(d *deploy.Deployment, e deploy.Launch) {
+	if c := d.Plan.Change(e.App); c != nil && c.New != nil {
+		s.of(e.App).uses[c.New.Version] = c.New
+		s.add(c.New, e.N, e.Preview)
+	}
+}
+
+func (s *Service) killFor(e deploy.Kill) {
+	goal := instance.GoalDecommissioned
+	if e.Keep {
+		goal = instance.GoalStopped
+	}
+	gone := s.of(e.App).def == nil
+	for _, id := range e.Instances {
+		if i := s.instances[id]; i != nil {
+			s.kill(i, goal, gone)
+		}
+	}
+}
+
+// swap shows the new set of a blue-green deployment instead of the old one.
+func (s *Service) swap(d *deploy.Deployment, id string) {
+	a := s.of(id)
+	c := d.Plan.Change(id)
+	for _, i := range slices.Clone(a.list) {
+		old := c != nil && c.New != nil && configOf(a.definition(i)) != configOf(c.New)
+		if i.Preview != old {
+			s.set(with(i, func(c *instance.Instance) { c.Preview = old }), safe)
+		}
+	}
+}
+
+// endDeployment unlocks its apps. outcome is "success", "failed" or "canceled".
+func (s *Service) endDeployment(id, outcome, reason string) {
+	d := s.deployments[id]
+	delete(s.deployments, id)
+	s.order = slices.DeleteFunc(s.order, func(o string) bool { return o == id })
+	s.timers.Stop(timer{timerDeployment, id})
+	s.persist(keyDeployment+id, nil)
+	for _, app := range d.Plan.Locks() {
+		if s.locks[app] == id {
+			delete(s.locks, app)
+			s.touch(app)
+		}
+	}
+	for _, c := range d.Plan.Changes {
+		if c.New == nil {
+			continue
+		}
+		s.save(keyApp+key(c.New.ID)+"/"+string(c.New.Version), StoredApp{
+			App: c.New, ID: c.New.ID, Version: c.New.Version, By: d.By, Outcome: outcome, Deployment: id,
+		})
+	}
+	s.emit(ChangedDeployment{id, nil})
+	s.publishEnd(d, outcome, reason)
+}
+
+// goBack takes a deployment back by a new one.
+func (s *Service) goBack(id, reason string) error {
+	d := s.deployments[id]
+	change, err := s.tree.Revert(s.now.Wall, d.Plan.Changes, d.Plan.Groups)
+	if err != nil {
+		s.endDeployment(id, "failed", reason+"; it could not be taken back: "+err.Error())
+		return nil
+	}
+	_, fault := s.submit(write{
+		Request: Request{Force: true, Who: d.By}, change: change, reverts: id, failed: reason,
+	})
+	if fault != nil {
+		return fault
+	}
+	return nil
+}
+
+func (s *Service) cancelDeployment(in CancelDeployment) {
+	d := s.deployments[in.ID]
+	if d == nil {
+		s.refuse(in.Request, noDeployment(in.ID))
+		return
+	}
+	if in.Force {
+		s.endDeployment(in.ID, "canceled", "it was cancelled by "+in.Who)
+		s.answer(in.Request, Result{})
+		return
+	}
+	change, err := s.tree.Revert(s.now.Wall, d.Plan.Changes, d.Plan.Groups)
+	if err != nil {
+		s.refuse(in.Request, err)
+		return
+	}
+	in.Force = true
+	s.start(write{Request: in.Request, change: change, reverts: in.ID, failed: "it was taken back by " + in.Who}, Result{})
+}
+
+func (s *Service) steerDeployment(in SteerDeployment) {
+	if s.deployments[in.ID] == nil {
+		s.refuse(in.Request, noDeployment(in.ID))
+		return
+	}
+	version := s.deployments[in.ID].Plan.Version
+	if err := s.stepDeployment(in.ID, in.Input); err != nil {
+		s.refuse(in.Request, &app.Fault{Status: 409, Body: marathon.Error{Message: err.Error()}})
+		return
+	}
+	s.answer(in.Request, Result{Deployment: in.ID, Version: version})
+}
+
+func noDeployment(id string) *app.Fault {
+	return &app.Fault{Status: 404, Body: marathon.Error{Message: "DeploymentPlan " + id + " does not exist"}}
+}
+
+// Service is what deployments look at (deploy.World).
+var _ deploy.World = (*Service)(nil)
+
+// Instances implements deploy.World.
+func (s *Service) Instances(app string) []*instance.Instance {
+	if a := s.apps[app]; a != nil {
+		return a.list
+	}
+	return nil
+}
+
+// Definition implements deploy.World.
+func (s *Service) Definition(app string, v marathon.Version) *marathon.App {
+	a := s.apps[app]
+	if a == nil {
+		return nil
+	}
+	if d := a.uses[v]; d != nil {
+		return d
+	}
+	if a.def != nil && a.def.Version == v {
+		return a.def
+	}
+	return nil
+}
+
+// AgentsFor implements deploy.World.
+func (s *Service) AgentsFor(def *marathon.App) int {
+	n := 0
+	for _, id := range s.agentIDs() {
+		if matchesAgent(def, s.agents[id]) {
+			n++
+		}
+	}
+	return n
+}
+
+// start submits a write and answers it with what is set in r.
+func (s *Service) start(w write, r Result) {
+	p, fault := s.submit(w)
+	if fault != nil {
+		s.refuse(w.Request, fault)
+		return
+	}
+	r.Version, r.Deployment = p.Version, p.ID
+	s.answer(w.Request, r)
+	// What follows from it comes when the step ends; plans without steps end there too.
+	if len(p.Locks()) == 0 {
+		s.stepDeployment(p.ID, deploy.Look)
+	}
+	for _, id := range p.Locks() {
+		s.touch(id)
+	}
+}
+
+func (s *Service) answer(r Request, result Result) {
+	if r.Token != 0 {
+		s.emit(Answer{r.Token, result})
+	}
+}
+
+func (s *Service) refuse(r Request, err error) {
+	fault, ok := err.(*app.Fault)
+	if !ok {
+		fault = &app.Fault{Status: 500, Body: marathon.Error{Message: err.Error()}}
+	}
+	s.answer(r, Result{Fault: fault})
+}
+
+// host compares host names as DNS does.
+func host(a, b string) bool { return strings.EqualFold(a, b) }

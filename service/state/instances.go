@@ -1,0 +1,299 @@
+package state
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/match"
+)
+
+// Keys of the store.
+const (
+	keyRoot       = "service/root"
+	keyRoots      = "service/roots/"
+	keyApp        = "service/apps/"
+	keyGroup      = "service/groups/"
+	keyInstance   = "service/instances/"
+	keyDeployment = "service/deployments/"
+	keyBackoff    = "service/backoff/"
+	keyAttempts   = "service/attempts/"
+)
+
+// of returns the bookkeeping of an app, made if need be.
+func (s *Service) of(id string) *application {
+	a := s.apps[id]
+	if a == nil {
+		a = &application{id: id, uses: make(map[marathon.Version]*marathon.App), at: make(map[string]int)}
+		s.apps[id] = a
+	}
+	return a
+}
+
+// definition that an instance runs.
+func (a *application) definition(i *instance.Instance) *marathon.App {
+	if d := a.uses[i.Version]; d != nil {
+		return d
+	}
+	return a.def
+}
+
+// tallied is what an instance counts as.
+func (a *application) tally(i *instance.Instance, by int) {
+	if i.Condition == instance.Scheduled {
+		a.waits += by
+	}
+	if i.Condition == instance.Running {
+		a.running += by
+		if d := a.definition(i); d != nil && i.Healthy(d) {
+			a.healthy += by
+		}
+	}
+}
+
+// How a change of an instance is kept.
+type keeping int
+
+const (
+	forget keeping = iota // never stored yet, or nothing that a restart needs
+	saved                 // soon
+	safe                  // before anything that follows
+)
+
+// set replaces an instance (the value must not change afterwards) and tells of it.
+func (s *Service) set(i *instance.Instance, keep keeping) {
+	a := s.of(i.App)
+	old := s.instances[i.ID]
+	if old == nil {
+		a.at[i.ID] = len(a.list)
+		a.list = append(a.list, i)
+	} else {
+		a.tally(old, -1)
+		a.list[a.at[i.ID]] = i
+	}
+	a.tally(i, +1)
+	if a.placed != nil {
+		a.placed.Update(i)
+	}
+	s.instances[i.ID] = i
+	if i.Condition == instance.Scheduled && (old == nil || old.Condition != instance.Scheduled) {
+		a.scheduled = append(a.scheduled, i.ID)
+		s.wait(a)
+		s.want()
+	}
+	switch keep {
+	case saved:
+		s.save(keyInstance+i.ID, i)
+	case safe:
+		s.persist(keyInstance+i.ID, i)
+	}
+	s.tell(ChangedInstance{i.ID, i})
+	if old == nil || old.Condition != i.Condition {
+		s.publishCondition(i)
+	}
+	s.touch(i.App)
+}
+
+// drop forgets an instance for good.
+func (s *Service) drop(i *instance.Instance) {
+	a := s.of(i.App)
+	a.tally(i, -1)
+	at := a.at[i.ID]
+	last := len(a.list) - 1
+	a.list[at] = a.list[last]
+	a.at[a.list[at].ID] = at
+	a.list[last] = nil
+	a.list = a.list[:last]
+	delete(a.at, i.ID)
+	delete(s.instances, i.ID)
+	delete(s.garbage, i.ID)
+	if a.placed != nil {
+		a.placed.Drop(i.ID)
+	}
+	for _, kind := range instanceTimers {
+		s.timers.Stop(timer{kind, i.ID})
+	}
+	if i.TaskID != "" || i.Reservation != nil {
+		s.persist(keyInstance+i.ID, nil)
+	}
+	s.tell(ChangedInstance{i.ID, nil})
+	s.tell(Unwatch{i.ID})
+	s.touch(i.App)
+}
+
+// with makes a changed copy.
+func with(i *instance.Instance, change func(*instance.Instance)) *instance.Instance {
+	c := *i
+	change(&c)
+	return &c
+}
+
+// add makes n instances of a definition, which then wait for offers.
+func (s *Service) add(def *marathon.App, n int, preview bool) {
+	if s.pinned(def.ID, def.Version) == nil {
+		s.of(def.ID).uses[def.Version] = def
+	}
+	for range n {
+		s.set(&instance.Instance{
+			ID: instance.NewID(def.ID, s.uuid()), App: def.ID, Version: def.Version, Goal: instance.GoalRunning,
+			Condition: instance.Scheduled, Since: s.now.Wall, Role: def.Role, Preview: preview,
+		}, forget)
+	}
+}
+
+// pinned is a definition that is in use, or nil.
+func (s *Service) pinned(app string, v marathon.Version) *marathon.App { return s.of(app).uses[v] }
+
+func (s *Service) uuid() string {
+	var b [16]byte
+	for i := 0; i < 16; i += 8 {
+		n := s.rng.Uint64()
+		for j := range 8 {
+			b[i+j] = byte(n >> (8 * j))
+		}
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	h := hex.EncodeToString(b[:])
+	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+}
+
+// instanceOf finds the instance a task id or an instance id belongs to, nil if there is
+// none.
+func (s *Service) instanceOf(id string) *instance.Instance {
+	if i := s.instances[id]; i != nil {
+		return i
+	}
+	if of, _, ok := instance.OfTask(id); ok {
+		return s.instances[of]
+	}
+	return nil
+}
+
+// again makes an instance wait for another task, on the app's current definition.
+func (s *Service) again(i *instance.Instance) {
+	a := s.of(i.App)
+	if a.def == nil || i.Goal == instance.GoalDecommissioned {
+		s.decommissioned(i)
+		return
+	}
+	s.set(with(i, func(c *instance.Instance) {
+		c.Version, c.Condition, c.Since, c.Goal = a.def.Version, instance.Scheduled, s.now.Wall, instance.GoalRunning
+		c.Ports, c.IPAddresses, c.Health, c.CheckResult = nil, nil, nil, nil
+		c.Ready, c.Readiness, c.TaskState = false, nil, ""
+		c.StagedAt, c.StartedAt, c.DrainUntil, c.KillingSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		if c.Reservation == nil {
+			c.Agent = nil
+		}
+	}), saved)
+}
+
+// decommissioned ends an instance whose task is over: a reservation is given back first.
+func (s *Service) decommissioned(i *instance.Instance) {
+	if i.Reservation == nil {
+		s.drop(i)
+		return
+	}
+	s.set(with(i, func(c *instance.Instance) {
+		c.Goal, c.Wipe = instance.GoalDecommissioned, true
+		if c.Condition == instance.Scheduled {
+			c.Condition = instance.Killed
+		}
+	}), safe)
+	s.garbage[i.ID] = true
+}
+
+// wait puts an app into the queue.
+func (s *Service) wait(a *application) {
+	if a.queue != nil {
+		return
+	}
+	a.queue = &Queue{App: a.def, Since: s.now.Wall, Role: roleOf(a), Launch: make(map[match.Reason]Count)}
+	s.waiting = append(s.waiting, a.id)
+}
+
+func roleOf(a *application) string {
+	if a.def == nil {
+		return ""
+	}
+	return a.def.Role
+}
+
+// nextScheduled is the oldest instance waiting, nil if none is.
+func (s *Service) nextScheduled(a *application) *instance.Instance {
+	for len(a.scheduled) > 0 {
+		if i := s.instances[a.scheduled[0]]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
+			return i
+		}
+		a.scheduled = a.scheduled[1:]
+	}
+	a.scheduled = nil
+	return nil
+}
+
+// unused forgets definitions that nobody needs any more, and versions beyond those kept.
+func (s *Service) unused(a *application) {
+	used := make(map[marathon.Version]bool)
+	if a.def != nil {
+		used[a.def.Version] = true
+	}
+	for _, i := range a.list {
+		used[i.Version] = true
+	}
+	if d := s.deployments[s.locks[a.id]]; d != nil {
+		if c := d.Plan.Change(a.id); c != nil {
+			for _, v := range []*marathon.App{c.Old, c.New} {
+				if v != nil {
+					used[v.Version] = true
+				}
+			}
+		}
+	}
+	for v := range a.uses {
+		if !used[v] {
+			delete(a.uses, v)
+		}
+	}
+	if over := len(a.stored) - s.cfg.MaxVersions; over > 0 {
+		kept := a.stored[:0:0]
+		for n, v := range a.stored { // oldest first
+			if n < over && !used[v] {
+				s.save(keyApp+key(a.id)+"/"+string(v), nil)
+				continue
+			}
+			kept = append(kept, v)
+		}
+		a.stored = kept
+		s.tellVersions(a)
+	}
+	if a.def == nil && len(a.list) == 0 && s.locks[a.id] == "" {
+		s.forgetApp(a)
+	}
+}
+
+func (s *Service) tellVersions(a *application) {
+	v := slices.Clone(a.stored)
+	slices.Reverse(v)
+	s.tell(ChangedVersions{a.id, v})
+}
+
+// forgetApp drops what is left of a removed app.
+func (s *Service) forgetApp(a *application) {
+	delete(s.apps, a.id)
+	if a.backoff != nil {
+		s.save(keyBackoff+key(a.id), nil)
+	}
+	if a.attempts != nil {
+		s.save(keyAttempts+key(a.id), nil)
+		s.tell(ChangedAttempts{a.id, nil})
+	}
+	s.timers.Stop(timer{timerBackoff, a.id})
+	s.tell(ChangedVersions{a.id, nil})
+	s.publishTerminated(a.id)
+}
+
+// key is an id as part of a key.
+func key(id string) string { return strings.TrimPrefix(id, "/") }

@@ -1,0 +1,151 @@
+package state
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/instance"
+)
+
+// kill ends an instance by way of draining; goal is what it is for afterwards.
+func (s *Service) kill(i *instance.Instance, goal instance.Goal, wipe bool) {
+	c := with(i, func(c *instance.Instance) { c.Goal, c.Wipe = goal, c.Wipe || wipe })
+	switch {
+	case i.Condition == instance.Scheduled || i.Condition.Terminal():
+		if goal == instance.GoalDecommissioned {
+			s.decommissioned(c)
+		} else if i.Condition.Terminal() {
+			s.again(c)
+		}
+	case (i.Condition == instance.Unreachable || i.Condition == instance.UnreachableInactive) && i.Reservation == nil:
+		s.drop(i) // should its task come back, it is killed
+	case !i.KillingSince.IsZero() || !i.DrainUntil.IsZero():
+		if c.Goal != i.Goal || c.Wipe != i.Wipe {
+			s.set(c, safe)
+		}
+	default:
+		s.drain(c)
+	}
+}
+
+// preStopTimeout is the default of App.PreStop.
+const preStopTimeout = 10 * time.Second
+
+// drain shows an instance as TASK_KILLING, so that load balancers let go of it, does
+// what its definition wants done before, and then kills it.
+func (s *Service) drain(i *instance.Instance) {
+	def := s.of(i.App).definition(i)
+	var pause time.Duration
+	if def != nil && i.Condition == instance.Running {
+		pause = duration(def.UpgradeStrategy.DrainSeconds)
+		if def.PreStop != nil {
+			timeout := duration(def.PreStop.TimeoutSeconds)
+			if timeout == 0 {
+				timeout = preStopTimeout
+			}
+			pause += timeout
+		}
+	}
+	if pause == 0 {
+		s.sendKill(i)
+		return
+	}
+	i = with(i, func(c *instance.Instance) { c.DrainUntil = s.now.Wall.Add(pause) })
+	s.set(i, safe)
+	s.publishStatus(i, "TASK_KILLING", "draining before it is killed")
+	s.after(pause, timerDrain, i.ID)
+	if def.PreStop != nil {
+		s.emit(PreStop{Instance: i, App: def})
+	}
+}
+
+// stopped goes on when preStop is done: what is left is the wait.
+func (s *Service) stopped(in Stopped) {
+	i := s.instances[in.Instance]
+	if i == nil || i.TaskID != in.Task || i.DrainUntil.IsZero() || !i.KillingSince.IsZero() {
+		return
+	}
+	def := s.of(i.App).definition(i)
+	if def == nil {
+		return
+	}
+	pause := duration(def.UpgradeStrategy.DrainSeconds)
+	i = with(i, func(c *instance.Instance) { c.DrainUntil = s.now.Wall.Add(pause) })
+	s.set(i, saved)
+	s.after(pause, timerDrain, i.ID)
+}
+
+func (s *Service) drained(id string) {
+	if i := s.instances[id]; i != nil && !i.DrainUntil.IsZero() && i.KillingSince.IsZero() && i.Active() {
+		s.sendKill(i)
+	}
+}
+
+// sendKill sends the first KILL; it is repeated until the task has ended.
+func (s *Service) sendKill(i *instance.Instance) {
+	i = with(i, func(c *instance.Instance) { c.KillingSince = s.now.Wall })
+	s.set(i, safe)
+	s.sendKillOf(i)
+}
+
+func (s *Service) sendKillOf(i *instance.Instance) {
+	agent := ""
+	if i.Agent != nil {
+		agent = i.Agent.ID
+	}
+	if s.connected {
+		s.emit(killCall(i.TaskID, agent))
+	}
+	s.after(s.cfg.KillRetry, timerKill, i.ID)
+}
+
+func (s *Service) killAgain(id string) {
+	if i := s.instances[id]; i != nil && !i.KillingSince.IsZero() && i.Active() {
+		s.sendKillOf(i)
+	}
+}
+
+// duration of so many seconds.
+func duration(seconds float64) time.Duration {
+	if seconds >= math.MaxInt64/float64(time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// surplus picks n instances to kill: those that are furthest from serving first, then by
+// the app's killSelection (as Marathon 1.10, core/task/KillSelection).
+func surplus(def *marathon.App, list []*instance.Instance, n int) []*instance.Instance {
+	sorted := slices.Clone(list)
+	slices.SortFunc(sorted, func(a, b *instance.Instance) int {
+		if c := cmp.Compare(killRank(a), killRank(b)); c != 0 {
+			return c
+		}
+		c := a.StagedAt.Compare(b.StagedAt)
+		if def == nil || def.KillSelection != marathon.OldestFirst {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	return sorted[:min(n, len(sorted))]
+}
+
+func killRank(i *instance.Instance) int {
+	switch i.Condition {
+	case instance.Scheduled:
+		return 0
+	case instance.Unreachable, instance.UnreachableInactive:
+		return 1
+	case instance.Provisioned, instance.Staging:
+		return 2
+	case instance.Starting:
+		return 3
+	}
+	return 4
+}

@@ -1,0 +1,314 @@
+package state
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/match"
+)
+
+// offering is whether offers are wanted, and what the master was told about it.
+type offering struct {
+	reviving bool // the master makes offers; otherwise they are suppressed
+	fresh    bool // something began to wait since the last REVIVE
+	last     time.Duration
+	armed    bool
+}
+
+// want says that something began to wait for offers: filters from before are in its way.
+func (s *Service) want() { s.offered.fresh = true }
+
+// wanted reports whether any offer would be looked at.
+func (s *Service) wanted() bool {
+	if len(s.garbage) > 0 {
+		return true
+	}
+	for _, id := range s.waiting {
+		if a := s.apps[id]; a.def != nil && s.delayed(a) == 0 && a.queue.Blocked == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// call tells the master whether offers are wanted, not more often than Config.Revive.
+func (s *Service) call() {
+	if !s.connected {
+		return
+	}
+	if !s.offered.fresh && s.offered.reviving == (len(s.waiting)+len(s.garbage) > 0) {
+		return
+	}
+	switch wanted := s.wanted(); {
+	case wanted && (s.offered.fresh || !s.offered.reviving):
+		if wait := s.offered.last + s.cfg.Revive - s.now.Mono; s.offered.last > 0 && wait > 0 {
+			if !s.offered.armed {
+				s.offered.armed = true
+				s.after(wait, timerRevive, "")
+			}
+			return
+		}
+		s.revive()
+	case !wanted && s.offered.reviving:
+		s.offered.reviving = false
+		s.emit(Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_SUPPRESS.Enum(), Suppress: &schedulerpb.Call_Suppress{}}})
+	}
+}
+
+func (s *Service) revive() {
+	s.offered.armed = false
+	if !s.connected || !s.wanted() {
+		return
+	}
+	s.offered = offering{reviving: true, last: s.now.Mono}
+	s.subscribeRoles()
+	s.emit(Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_REVIVE.Enum(), Revive: &schedulerpb.Call_Revive{}}})
+}
+
+// blocked says what holds an app back before any offer is looked at, "" if nothing does.
+func (s *Service) blocked(a *application) string {
+	if a.def == nil {
+		return ""
+	}
+	if need := match.Capability(a.def); need != "" {
+		return "no agent of this cluster has what the app needs: " + need
+	}
+	for _, id := range s.tree.Depends(a.id) {
+		if b := s.apps[id]; b != nil && !s.satisfied(b) {
+			if !slices.Contains(b.holds, a.id) {
+				b.holds = append(b.holds, a.id)
+			}
+			return fmt.Sprintf("it depends on %s, of which %d of %d instances are healthy", id, b.healthy, b.def.Instances)
+		}
+	}
+	return ""
+}
+
+// satisfied reports whether apps that depend on this one may start: at least its
+// minimum of instances is healthy, or it has run to its end.
+func (s *Service) satisfied(a *application) bool {
+	if a.def == nil || a.def.Instances == 0 {
+		return true
+	}
+	least := max(1, int(math.Ceil(float64(a.def.Instances)*a.def.UpgradeStrategy.MinimumHealthCapacity)))
+	if a.healthy >= least {
+		return true
+	}
+	if a.def.RestartPolicy == "" || len(a.list) == 0 {
+		return false
+	}
+	done := 0
+	for _, i := range a.list {
+		if i.Condition == instance.Finished {
+			done++
+		}
+	}
+	return done+a.healthy >= least
+}
+
+// mostRefusals bounds the apps that are tried in vain on one agent's offers; the next
+// offers begin with the next ones.
+const mostRefusals = 256
+
+// offers answers every offer at once: launches, or declines.
+func (s *Service) offers(all []*mesos.Offer) {
+	type place struct{ agent, role string }
+	var places []place
+	byPlace := make(map[place][]*mesos.Offer)
+	for _, o := range all {
+		p := place{o.GetAgentId().GetValue(), o.GetAllocationInfo().GetRole()}
+		if byPlace[p] == nil {
+			places = append(places, p)
+		}
+		byPlace[p] = append(byPlace[p], o)
+	}
+	var calls []Call
+	tried := make(map[string]bool)
+	for n, p := range places {
+		calls = append(calls, s.place(byPlace[p], len(places)-n, tried))
+	}
+	for _, c := range calls {
+		s.emit(c)
+	}
+	for _, id := range s.waiting {
+		if a := s.apps[id]; tried[id] {
+			a.queue.Count = a.waits
+			s.tell(ChangedQueue{id, a.queue})
+		}
+	}
+}
+
+// place uses the offers of one agent and role, or declines them.
+func (s *Service) place(offers []*mesos.Offer, left int, tried map[string]bool) Call {
+	ids := make([]*mesos.OfferID, len(offers))
+	for n, o := range offers {
+		ids[n] = o.Id
+	}
+	decline := Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_DECLINE.Enum(), Decline: &schedulerpb.Call_Decline{
+		OfferIds: ids, Filters: &mesos.Filters{RefuseSeconds: proto.Float64(s.cfg.Decline.Seconds())},
+	}}}
+	pool, err := match.NewPool(offers)
+	if err != nil {
+		return decline // not in a form that anything can be launched from
+	}
+	host := pool.Host()
+	if s.agents[host.ID] == nil {
+		s.agents[host.ID] = host
+		s.touchPerAgent()
+	}
+	operations := pool.Orphans(s.framework, func(id string) bool {
+		i := s.instances[id]
+		return i != nil && i.Reservation != nil
+	})
+	operations = append(operations, s.collect(pool, host)...)
+	tasks, more := s.fill(pool, left, tried)
+	operations = append(operations, more...)
+	if len(operations)+len(tasks) == 0 {
+		return decline
+	}
+	names := make([]string, len(tasks))
+	for n, t := range tasks {
+		names[n] = t.GetTaskId().GetValue()
+	}
+	if len(tasks) > 0 {
+		operations = append(operations, &mesos.Offer_Operation{
+			Type: mesos.Offer_Operation_LAUNCH.Enum(), Launch: &mesos.Offer_Operation_Launch{TaskInfos: tasks},
+		})
+	}
+	return Call{Tasks: names, Call: &schedulerpb.Call{Type: schedulerpb.Call_ACCEPT.Enum(), Accept: &schedulerpb.Call_Accept{
+		OfferIds: ids, Operations: operations,
+		Filters: &mesos.Filters{RefuseSeconds: proto.Float64(0)}, // what is left is looked at once more
+	}}}
+}
+
+// fill launches what waits and fits, each app its share of the offers at hand.
+func (s *Service) fill(pool *match.Pool, left int, tried map[string]bool) (tasks []*mesos.TaskInfo, operations []*mesos.Offer_Operation) {
+	waiting := len(s.waiting)
+	refusals := 0
+	for n := 0; n < waiting && refusals < mostRefusals; n++ {
+		at := (s.next + n) % waiting
+		a := s.apps[s.waiting[at]]
+		if a.def == nil || a.queue.Blocked != "" || s.delayed(a) > 0 {
+			continue
+		}
+		share := (a.waits + left - 1) / left
+		if m := s.cfg.MaxPerOffer; m > 0 {
+			share = min(share, m)
+		}
+		for _, i := range s.candidates(a, share) {
+			def := a.def
+			if a.placed == nil {
+				a.placed = match.Count(a.def, a.list)
+			}
+			if i.Version != def.Version {
+				i = with(i, func(c *instance.Instance) { c.Version = def.Version })
+			}
+			outcome, refusal := pool.Fit(&match.Want{
+				App: def, Instance: i, Placed: a.placed, FrameworkID: s.framework, Region: s.cfg.Region,
+				Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
+			})
+			if !tried[a.id] {
+				tried[a.id] = true
+				q := *a.queue // readers have the old one
+				q.Launch, q.Last = maps.Clone(q.Launch), make(map[match.Reason]Count)
+				a.queue = &q
+			}
+			s.tally(a, pool, refusal)
+			if refusal != nil {
+				refusals++
+				if i.Reservation != nil {
+					continue // another one's may be here
+				}
+				break
+			}
+			if outcome.Reserve != nil {
+				operations = append(operations, outcome.Operations...)
+				s.reserved(outcome.Reserve)
+				continue
+			}
+			tasks = append(tasks, s.launch(a, outcome))
+		}
+	}
+	if refusals >= mostRefusals {
+		s.next = (s.next + refusals) % max(1, waiting)
+	}
+	return tasks, operations
+}
+
+// candidates are up to n instances of an app that wait; of resident apps all, since
+// each is bound to its own agent.
+func (s *Service) candidates(a *application, n int) []*instance.Instance {
+	if s.nextScheduled(a) == nil {
+		return nil
+	}
+	if a.def.Resident() {
+		n = len(a.scheduled)
+	}
+	list := make([]*instance.Instance, 0, min(n, len(a.scheduled)))
+	for _, id := range a.scheduled {
+		if len(list) == n {
+			break
+		}
+		if i := s.instances[id]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// launch makes a placed instance a task. Its record is durable before the ACCEPT.
+func (s *Service) launch(a *application, o *match.Outcome) *mesos.TaskInfo {
+	i := with(o.Launch, func(c *instance.Instance) {
+		c.Incarnation++
+		c.TaskID = instance.TaskID(c.ID, c.Incarnation)
+		c.Condition, c.Since, c.StagedAt = instance.Provisioned, s.now.Wall, s.now.Wall
+		c.TaskState = mesos.TaskState_TASK_STAGING.String()
+	})
+	s.set(i, safe)
+	s.after(s.cfg.LaunchConfirm, timerOverdue, i.ID)
+	return match.Task(a.def, i, o.Resources, s.cfg.Task)
+}
+
+// tally keeps the queue's figures of one offer that was looked at.
+func (s *Service) tally(a *application, pool *match.Pool, refusal *match.Refusal) {
+	q := a.queue
+	q.Processed++
+	if refusal == nil {
+		q.LastUsedAt = s.now.Wall
+		return
+	}
+	q.Unused++
+	q.LastUnusedAt = s.now.Wall
+	for _, r := range match.Reasons {
+		all, last := q.Launch[r], q.Last[r]
+		all.Processed++
+		last.Processed++
+		if r == refusal.Reason {
+			all.Declined++
+			last.Declined++
+			q.Launch[r], q.Last[r] = all, last
+			break
+		}
+		q.Launch[r], q.Last[r] = all, last
+	}
+	keep := q.LastUnused
+	if len(keep) >= 10 {
+		keep = keep[:9]
+	}
+	q.LastUnused = append([]Unused{{Offer: pool.Offers[0], At: s.now.Wall, Why: *refusal}}, keep...)
+}
+
+// touchPerAgent looks again at the apps that follow the agents.
+func (s *Service) touchPerAgent() {
+	for _, id := range slices.Sorted(maps.Keys(s.followers)) {
+		s.touch(id)
+	}
+}

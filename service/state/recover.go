@@ -1,0 +1,261 @@
+package state
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/app"
+	"github.com/stoa-kernel/stoa/service/deploy"
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/match"
+)
+
+// recovered takes what the store kept. Nothing is launched or killed before the kernel
+// has been asked about every task.
+func (s *Service) recovered(in Recovered) {
+	slices.SortFunc(in.Apps, func(a, b StoredApp) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Version, b.Version))
+	})
+	var current []*marathon.App
+	for n := 0; n < len(in.Apps); {
+		end := n
+		for end < len(in.Apps) && in.Apps[end].ID == in.Apps[n].ID {
+			end++
+		}
+		if def := s.recoverApp(in.Apps[n:end], in.Version); def != nil {
+			current = append(current, def)
+		}
+		n = end
+	}
+	s.tree.Load(in.Version, current, newest(in.Groups, in.Version))
+	for _, def := range current {
+		s.roles[def.Role]++
+		s.follows(def)
+		s.tell(ChangedApp{def.ID, def})
+	}
+	s.tree.Groups("/", func(g app.Group) bool {
+		s.tell(ChangedGroup{g.ID, &g})
+		return true
+	})
+	slices.Sort(in.Roots)
+	for _, v := range in.Roots {
+		if v <= in.Version {
+			s.roots = append(s.roots, v)
+		}
+	}
+	s.tell(ChangedRoot{in.Version})
+	s.recoverRest(in)
+	for _, id := range slices.Sorted(maps.Keys(s.apps)) {
+		a := s.apps[id]
+		s.tellVersions(a)
+		if a.attempts != nil {
+			s.tell(ChangedAttempts{id, a.attempts})
+		}
+		s.touch(id)
+	}
+}
+
+// recoverApp takes the stored versions of one app, oldest first, and returns its
+// definition at the tree's version. Later ones are of a write that never was.
+func (s *Service) recoverApp(versions []StoredApp, root marathon.Version) *marathon.App {
+	a := s.of(versions[0].ID)
+	var def *marathon.App
+	for _, v := range versions {
+		if v.Version > root {
+			s.save(keyApp+key(v.ID)+"/"+string(v.Version), nil)
+			continue
+		}
+		def = v.App
+		if v.App != nil {
+			a.uses[v.Version] = v.App
+			a.stored = append(a.stored, v.Version)
+		}
+	}
+	a.def = def
+	return def
+}
+
+// newest are the groups as of the tree's version.
+func newest(groups []StoredGroup, root marathon.Version) []*app.Group {
+	byID := make(map[string]StoredGroup)
+	for _, g := range groups {
+		if g.Version <= root && byID[g.ID].Version < g.Version {
+			byID[g.ID] = g
+		}
+	}
+	var all []*app.Group
+	for _, id := range slices.Sorted(maps.Keys(byID)) {
+		if g := byID[id].Group; g != nil {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+func (s *Service) recoverRest(in Recovered) {
+	for _, b := range in.Backoffs {
+		if a := s.apps[b.App]; a != nil {
+			a.backoff = &b
+			s.at(b.Until, timerBackoff, b.App)
+		}
+	}
+	for n := range in.Attempts {
+		if a := s.apps[in.Attempts[n].App]; a != nil {
+			a.attempts = &in.Attempts[n]
+		}
+	}
+	slices.SortFunc(in.Deployments, func(a, b *deploy.Deployment) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Plan.ID, b.Plan.ID))
+	})
+	for _, d := range in.Deployments {
+		if d.Plan.Version > in.Version {
+			s.save(keyDeployment+d.Plan.ID, nil)
+			continue
+		}
+		s.deployments[d.Plan.ID] = d
+		s.order = append(s.order, d.Plan.ID)
+		for _, id := range d.Plan.Locks() {
+			s.locks[id] = d.Plan.ID
+			s.of(id)
+		}
+		for _, c := range d.Plan.Changes {
+			for _, def := range []*marathon.App{c.Old, c.New} {
+				if def != nil {
+					s.of(def.ID).uses[def.Version] = def
+				}
+			}
+		}
+		s.tell(ChangedDeployment{d.Plan.ID, d})
+		if len(d.Plan.Locks()) == 0 {
+			s.after(0, timerDeployment, d.Plan.ID)
+		}
+	}
+	slices.SortFunc(in.Instances, func(a, b *instance.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	for _, i := range in.Instances {
+		s.recoverInstance(i)
+	}
+}
+
+func (s *Service) recoverInstance(i *instance.Instance) {
+	s.set(i, forget)
+	switch {
+	case i.Goal == instance.GoalDecommissioned && i.Condition.Terminal():
+		s.decommissioned(i) // gives its reservation back, or has nothing left to do
+	case i.Condition == instance.Unreachable || i.Condition == instance.UnreachableInactive:
+		s.awaitReturn(i)
+	case !i.KillingSince.IsZero() && i.Active():
+		s.after(s.cfg.KillRetry, timerKill, i.ID)
+	case !i.DrainUntil.IsZero() && i.Active():
+		s.at(i.DrainUntil, timerDrain, i.ID)
+	case i.Condition == instance.Provisioned:
+		s.at(i.StagedAt.Add(s.cfg.LaunchConfirm), timerOverdue, i.ID)
+	case i.Condition == instance.Staging || i.Condition == instance.Starting:
+		s.at(i.StagedAt.Add(s.cfg.LaunchTimeout), timerOverdue, i.ID)
+	case i.Condition == instance.Running:
+		s.watch(i)
+	case i.Condition == instance.Scheduled && i.Reservation != nil && !i.Reservation.Done:
+		s.after(s.cfg.ReservationTimeout, timerReservation, i.ID)
+	case i.Condition.Terminal() && !stays(s.of(i.App).definition(i), i.Condition):
+		s.follow(s.of(i.App), i, nil, true) // it died between the end and what follows it
+	}
+}
+
+func (s *Service) subscribed(in Subscribed) {
+	kind := "scheduler_reregistered_event"
+	if s.framework == "" {
+		kind = "scheduler_registered_event"
+	}
+	s.framework, s.connected = in.FrameworkID, true
+	s.offered = offering{fresh: true, last: s.offered.last, reviving: true}
+	s.told = nil
+	s.publishScheduler(kind)
+	s.reconcile()
+	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
+		if i := s.instances[id]; !i.KillingSince.IsZero() && i.Active() {
+			s.sendKillOf(i)
+		}
+	}
+}
+
+func (s *Service) disconnected() {
+	s.connected = false
+	s.publishScheduler("scheduler_disconnected_event")
+}
+
+func (s *Service) publishScheduler(kind string) {
+	e := marathon.Scheduler{EventBase: s.base(kind)}
+	if kind != "scheduler_disconnected_event" {
+		e.FrameworkID = s.framework
+	}
+	s.publish(e)
+}
+
+// reconcileBatch bounds one call.
+const reconcileBatch = 1000
+
+// reconcile asks about every task that is thought to live, and about all others that the
+// kernel knows of.
+func (s *Service) reconcile() {
+	s.after(s.cfg.Reconcile, timerReconcile, "")
+	if !s.connected {
+		return
+	}
+	var batch []*schedulerpb.Call_Reconcile_Task
+	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
+		i := s.instances[id]
+		if !i.Active() && i.Condition != instance.UnreachableInactive {
+			continue
+		}
+		batch = append(batch, reconcileTask(i))
+		if len(batch) == reconcileBatch {
+			s.emit(Call{Call: reconcileCall(batch)})
+			batch = nil
+		}
+	}
+	if len(batch) > 0 {
+		s.emit(Call{Call: reconcileCall(batch)})
+	}
+	s.emit(Call{Call: reconcileCall(nil)})
+}
+
+// subscribeRoles tells the master the roles of the apps there are, if they have changed.
+func (s *Service) subscribeRoles() {
+	all := map[string]bool{s.cfg.App.Role: true}
+	for role, n := range s.roles { // a set: its order does not show
+		if n > 0 {
+			all[role] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.garbage)) {
+		if i := s.instances[id]; i != nil && i.Role != "" {
+			all[i.Role] = true
+		}
+	}
+	roles := slices.Sorted(maps.Keys(all))
+	if !slices.Equal(roles, s.told) {
+		s.told = roles
+		s.emit(UpdateFramework{roles})
+	}
+}
+
+// follows keeps the apps that follow the agents.
+func (s *Service) follows(def *marathon.App) {
+	if def.PerAgent() {
+		s.followers[def.ID] = true
+	} else {
+		delete(s.followers, def.ID)
+	}
+}
+
+func (s *Service) agentIDs() []string      { return slices.Sorted(maps.Keys(s.agents)) }
+func (s *Service) sortedGarbage() []string { return slices.Sorted(maps.Keys(s.garbage)) }
+
+// matchesAgent reports whether a per-agent app has a place on an agent, as far as its
+// constraints say.
+func matchesAgent(def *marathon.App, host *instance.Agent) bool {
+	return match.Allows(def, host)
+}
