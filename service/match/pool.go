@@ -9,6 +9,7 @@ import (
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/kernel/resource"
+	"github.com/stoa-kernel/stoa/kernel/role"
 	"github.com/stoa-kernel/stoa/service/instance"
 )
 
@@ -121,7 +122,7 @@ func (p *Pool) Room(w *Want) bool {
 		return true
 	}
 	s := w.Placed.shape
-	if s.capability != "" || p.role != "" && p.role != s.role {
+	if s.capability != "" || p.role != "" && p.role != w.role(s) {
 		return false
 	}
 	if w.Instance.Reservation != nil {
@@ -155,8 +156,8 @@ func (p *Pool) Fit(w *Want) (*Outcome, *Refusal) {
 		return nil, s.refused
 	}
 	no := refusal{shape: s, host: p.host, need: &s.need, volume: -1}
-	if p.role != "" && p.role != s.role || s.resident && s.role == "*" {
-		no.all, no.offered = noRole, p.role
+	if p.role != "" && p.role != w.role(s) || s.resident && w.role(s) == role.Default {
+		no.all, no.offered, no.wanted = noRole, p.role, w.role(s)
 		return nil, no.finish()
 	}
 	from := p.source(w, s, &no)
@@ -180,6 +181,15 @@ func (p *Pool) Fit(w *Want) (*Outcome, *Refusal) {
 	}
 	placed.put(w.Instance.ID, p.host)
 	return out, nil
+}
+
+// role whose offers the instance is looking for: the app's, but a reservation keeps the
+// one it was made for.
+func (w *Want) role(s *shape) string {
+	if i := w.Instance; i.Reservation != nil && i.Role != "" {
+		return i.Role
+	}
+	return s.role
 }
 
 func unreserved(r *resource.Resource) bool { return !r.Reserved() }
@@ -286,7 +296,7 @@ func (p *Pool) cut(w *Want, s *shape, from source, no *refusal) *Outcome {
 		taken = taken.Add(cut)
 	}
 	placed := *w.Instance
-	placed.Agent, placed.Role, placed.Ports = p.host, s.role, ports
+	placed.Agent, placed.Role, placed.Ports = p.host, w.role(s), ports
 	switch {
 	case w.Instance.Reservation != nil:
 		return p.launchHeld(w, &placed, from, taken)

@@ -35,8 +35,9 @@ type refusal struct {
 	// bad is the first rule in the way, -1 if it is the home region; tally is what it saw.
 	bad   int
 	tally seen
-	// offered is the role of the offer; home the service's region.
-	offered, home string
+	// offered is the role of the offer, wanted that of the instance; home the service's
+	// region.
+	offered, wanted, home string
 	// holds is where the instance's reservation is, if not here.
 	holds *instance.Agent
 	// volume is the persistent volume for which there is no disk.
@@ -156,8 +157,8 @@ func (r *refusal) text(one Reason) string {
 func (r *refusal) roleText() string {
 	s := r.shape
 	switch {
-	case r.offered != "" && r.offered != s.role:
-		return fmt.Sprintf("offered to role %s, the app's role is %s", r.offered, s.role)
+	case r.offered != "" && r.offered != r.wanted:
+		return fmt.Sprintf("offered to role %s, the app's role is %s", r.offered, r.wanted)
 	case s.resident && s.role == "*":
 		return "nothing can be reserved for role *, and the app has persistent volumes: give it a role"
 	case s.resident && !s.star:
