@@ -1,0 +1,138 @@
+package app
+
+import (
+	"slices"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+)
+
+// Depends returns the apps that id waits for: its own dependencies and those of its
+// groups, groups replaced by the apps in them, missing ones left out, in order.
+func (t *Tree) Depends(id string) []string {
+	a := t.apps[id]
+	if a == nil {
+		return nil
+	}
+	var on []string
+	add := func(ids []string) {
+		for _, d := range ids {
+			if t.apps[d] != nil {
+				on = append(on, d)
+			} else if n := t.groups[d]; n != nil {
+				n.walk(func(a *marathon.App) bool {
+					on = append(on, a.ID)
+					return true
+				})
+			}
+		}
+	}
+	add(a.Dependencies)
+	for n := t.groups[parent(id)]; n != nil; n = n.up {
+		if n.def != nil {
+			add(n.def.Dependencies)
+		}
+	}
+	slices.Sort(on)
+	return slices.Compact(on)
+}
+
+// vertex is a point of the graph of dependencies, which has no edge per pair of apps of
+// two groups: an app leads to what it names and to outside of its group, that to what
+// the group names and to outside of the group around it; inside of a group leads to the
+// apps and groups in it. One app waits for another if there is a path.
+type vertex struct {
+	kind byte // 'a'pp, 'o'utside or 'i'nside of a group
+	id   string
+}
+
+func (t *Tree) successors(v vertex) []vertex {
+	var next []vertex
+	name := func(ids []string) {
+		for _, d := range ids {
+			if t.apps[d] != nil {
+				next = append(next, vertex{'a', d})
+			} else if t.groups[d] != nil {
+				next = append(next, vertex{'i', d})
+			}
+		}
+	}
+	switch v.kind {
+	case 'a':
+		name(t.apps[v.id].Dependencies)
+		next = append(next, vertex{'o', parent(v.id)})
+	case 'o':
+		n := t.groups[v.id]
+		if n.def != nil {
+			name(n.def.Dependencies)
+		}
+		if n.up != nil {
+			next = append(next, vertex{'o', n.up.id})
+		}
+	case 'i':
+		for _, e := range t.groups[v.id].below {
+			if e.app != nil {
+				next = append(next, vertex{'a', e.app.ID})
+			} else {
+				next = append(next, vertex{'i', e.group.id})
+			}
+		}
+	}
+	return next
+}
+
+// cyclic reports whether a change that has been carried out made a cycle. Only through
+// an app or group that it gave dependencies to, or an app that it created, can one go.
+func (t *Tree) cyclic(c Change) bool {
+	const open, done = 1, 2
+	state := map[vertex]byte{}
+	type frame struct {
+		v    vertex
+		next []vertex
+	}
+	from := func(start vertex) bool {
+		if state[start] != 0 {
+			return false
+		}
+		state[start] = open
+		stack := []frame{{start, t.successors(start)}}
+		for len(stack) > 0 {
+			f := &stack[len(stack)-1]
+			if len(f.next) == 0 {
+				state[f.v] = done
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			v := f.next[0]
+			f.next = f.next[1:]
+			switch state[v] {
+			case open:
+				return true
+			case 0:
+				state[v] = open
+				stack = append(stack, frame{v, t.successors(v)})
+			}
+		}
+		return false
+	}
+	for _, a := range c.Apps {
+		if a.New == nil || a.Old != nil && slices.Equal(a.Old.Dependencies, a.New.Dependencies) {
+			continue
+		}
+		waits, wanted := len(a.New.Dependencies) > 0, t.wanted[a.New.ID] > 0
+		above(a.New.ID, func(g string) bool {
+			n := t.groups[g]
+			waits = waits || n.def != nil && len(n.def.Dependencies) > 0
+			wanted = wanted || t.wanted[g] > 0
+			return true
+		})
+		if waits && wanted && from(vertex{'a', a.New.ID}) {
+			return true
+		}
+	}
+	for _, g := range c.Groups {
+		if g.New != nil && len(g.New.Dependencies) > 0 && from(vertex{'o', g.New.ID}) {
+			return true
+		}
+	}
+	return false
+}
