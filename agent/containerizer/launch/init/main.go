@@ -36,9 +36,11 @@ type container struct {
 	record     protocol.Record
 }
 
+// init keeps main on the process's first thread, whose name is the process's. In main it
+// would be too late: a busy machine may have moved the goroutine to another by then.
+func init() { runtime.LockOSThread() }
+
 func main() {
-	// PR_SET_NAME names the calling thread, and ps shows the first one's name.
-	runtime.LockOSThread()
 	c := &container{dir: -1, namespaced: syscall.Getpid() == 1}
 	setName(protocol.NameWaiting)
 	// A task under the same user must not trace its init, nor reach the record through it.
