@@ -20,7 +20,7 @@ import (
 
 // Commands are the verbs that start roles.
 func Commands(root *cobra.Command) {
-	root.AddCommand(upCommand(), masterCommand(), agentCommand(), runsCommand())
+	root.AddCommand(upCommand(), masterCommand(), agentCommand(), runsCommand(), serviceCommand())
 	// Mesos spells flags with underscores: both are understood everywhere.
 	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "_", "-"))

@@ -130,31 +130,47 @@ func (s *Service) apply(w write, p *plan.Plan) {
 	}
 }
 
-// stepDeployment lets a deployment look at its instances and does what it says.
+// stepDeployment lets a deployment look at all its instances, with an input.
 func (s *Service) stepDeployment(id string, in deploy.Input) error {
 	d := s.deployments[id]
 	if d == nil {
 		return nil
 	}
-	s.timers.Stop(timer{timerDeployment, id})
 	next, effects, changed, err := deploy.Step(s.now.Wall, d, in, s)
-	if err != nil {
-		return err
+	if err == nil {
+		s.deploy(id, next, effects, changed)
 	}
+	return err
+}
+
+// stepApps lets a deployment look at the instances of some of its apps.
+func (s *Service) stepApps(id string, apps []string) {
+	if d := s.deployments[id]; d != nil {
+		next, effects, changed := deploy.StepApps(s.now.Wall, d, s, apps)
+		s.deploy(id, next, effects, changed)
+	}
+}
+
+// deploy does what a deployment says.
+func (s *Service) deploy(id string, d *deploy.Deployment, effects []deploy.Effect, changed bool) {
 	if changed {
-		s.deployments[id] = next
-		s.persist(keyDeployment+id, next)
-		s.tell(ChangedDeployment{id, next})
-		d = next
+		s.deployments[id] = d
+		s.persist(keyDeployment+id, d)
+		s.tell(ChangedDeployment{id, d})
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
 		case deploy.Launch:
-			s.launchMore(d, e)
+			if c := d.Plan.Change(e.App); c != nil && c.New != nil {
+				s.launchMore(c.New, e.N, e.Preview)
+			}
 		case deploy.Kill:
 			s.killFor(e)
+		case deploy.Adopt:
+			s.adopt(d, e.App)
 		case deploy.Swap:
-			s.swap(d, e.App)
+			s.show(e.Show, false)
+			s.show(e.Hide, true)
 		case deploy.ResetBackoff:
 			s.forgive(s.of(e.App))
 		case deploy.StepBegan:
@@ -165,18 +181,40 @@ func (s *Service) stepDeployment(id string, in deploy.Input) error {
 			s.at(e.At, timerDeployment, id)
 		case deploy.Finished:
 			s.endDeployment(id, "success", "")
-			return nil
+			return
 		case deploy.GoBack:
-			return s.goBack(id, e.Reason)
+			s.goBack(id, e.Reason)
+			return
 		}
 	}
-	return nil
 }
 
-func (s *Service) launchMore(d *deploy.Deployment, e deploy.Launch) {
-	if c := d.Plan.Change(e.App); c != nil && c.New != nil {
-		s.of(e.App).uses[c.New.Version] = c.New
-		s.add(c.New, e.N, e.Preview)
+// launchMore makes n more instances of a definition wait for offers; resident ones that
+// were stopped come first.
+func (s *Service) launchMore(def *marathon.App, n int, preview bool) {
+	if def.Resident() {
+		for _, i := range slices.Clone(s.of(def.ID).list) {
+			if n > 0 && i.Goal == instance.GoalStopped && i.Condition.Terminal() {
+				s.again(i, def)
+				n--
+			}
+		}
+	}
+	s.add(def, n, preview)
+}
+
+// adopt makes instances that wait run the new definition.
+func (s *Service) adopt(d *deploy.Deployment, id string) {
+	c := d.Plan.Change(id)
+	if c == nil || c.New == nil {
+		return
+	}
+	a := s.of(id)
+	a.use(c.New)
+	for _, name := range slices.Clone(a.scheduled) {
+		if i := s.instances[name]; i != nil && i.Condition == instance.Scheduled && i.Version != c.New.Version {
+			s.set(with(i, func(i *instance.Instance) { i.Version = c.New.Version }), forget)
+		}
 	}
 }
 
@@ -193,14 +231,11 @@ func (s *Service) killFor(e deploy.Kill) {
 	}
 }
 
-// swap shows the new set of a blue-green deployment instead of the old one.
-func (s *Service) swap(d *deploy.Deployment, id string) {
-	a := s.of(id)
-	c := d.Plan.Change(id)
-	for _, i := range slices.Clone(a.list) {
-		old := c != nil && c.New != nil && configOf(a.definition(i)) != configOf(c.New)
-		if i.Preview != old {
-			s.set(with(i, func(c *instance.Instance) { c.Preview = old }), safe)
+// show ends or begins the preview of instances.
+func (s *Service) show(ids []string, preview bool) {
+	for _, id := range ids {
+		if i := s.instances[id]; i != nil && i.Preview != preview {
+			s.set(with(i, func(c *instance.Instance) { c.Preview = preview }), safe)
 		}
 	}
 }
@@ -231,20 +266,15 @@ func (s *Service) endDeployment(id, outcome, reason string) {
 }
 
 // goBack takes a deployment back by a new one.
-func (s *Service) goBack(id, reason string) error {
+func (s *Service) goBack(id, reason string) {
 	d := s.deployments[id]
 	change, err := s.tree.Revert(s.now.Wall, d.Plan.Changes, d.Plan.Groups)
 	if err != nil {
 		s.endDeployment(id, "failed", reason+"; it could not be taken back: "+err.Error())
-		return nil
+		return
 	}
-	_, fault := s.submit(write{
-		Request: Request{Force: true, Who: d.By}, change: change, reverts: id, failed: reason,
-	})
-	if fault != nil {
-		return fault
-	}
-	return nil
+	w := write{Request: Request{Force: true, Who: d.By}, change: change, reverts: id, failed: reason}
+	s.start(w, Result{}) // forced, it is not refused; nobody waits for the answer
 }
 
 func (s *Service) cancelDeployment(in CancelDeployment) {
@@ -285,12 +315,23 @@ func noDeployment(id string) *app.Fault {
 }
 
 // Service is what deployments look at (deploy.World).
-var _ deploy.World = (*Service)(nil)
+var (
+	_ deploy.World   = (*Service)(nil)
+	_ deploy.Tallied = (*Service)(nil)
+)
 
 // Instances implements deploy.World.
 func (s *Service) Instances(app string) []*instance.Instance {
 	if a := s.apps[app]; a != nil {
 		return a.list
+	}
+	return nil
+}
+
+// Tallies implements deploy.Tallied.
+func (s *Service) Tallies(app string) []deploy.Tally {
+	if a := s.apps[app]; a != nil {
+		return a.tallies
 	}
 	return nil
 }

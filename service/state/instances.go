@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/deploy"
 	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
 )
@@ -42,17 +43,36 @@ func (a *application) definition(i *instance.Instance) *marathon.App {
 	return a.def
 }
 
-// tallied is what an instance counts as.
+// tally counts an instance once more, or with -1 once less. The definition of a version
+// in use never changes, so that both count the same.
 func (a *application) tally(i *instance.Instance, by int) {
 	if i.Condition == instance.Scheduled {
 		a.waits += by
 	}
-	if i.Condition == instance.Running {
-		a.running += by
-		if d := a.definition(i); d != nil && i.Healthy(d) {
-			a.healthy += by
+	def := a.definition(i)
+	if def == nil {
+		def = &marathon.App{ID: a.id}
+	}
+	for n := range a.tallies {
+		if t := &a.tallies[n]; t.Version == i.Version {
+			t.Add(i, def, by)
+			if t.All == 0 {
+				a.tallies = slices.Delete(a.tallies, n, n+1)
+			}
+			return
 		}
 	}
+	t := deploy.Tally{Version: i.Version}
+	t.Add(i, def, by)
+	a.tallies = append(a.tallies, t)
+}
+
+// healthy is how many instances serve.
+func (a *application) healthy() (n int) {
+	for _, t := range a.tallies {
+		n += t.Healthy
+	}
+	return n
 }
 
 // How a change of an instance is kept.
@@ -134,9 +154,7 @@ func with(i *instance.Instance, change func(*instance.Instance)) *instance.Insta
 
 // add makes n instances of a definition, which then wait for offers.
 func (s *Service) add(def *marathon.App, n int, preview bool) {
-	if s.pinned(def.ID, def.Version) == nil {
-		s.of(def.ID).uses[def.Version] = def
-	}
+	s.of(def.ID).use(def)
 	for range n {
 		s.set(&instance.Instance{
 			ID: instance.NewID(def.ID, s.uuid()), App: def.ID, Version: def.Version, Goal: instance.GoalRunning,
@@ -145,8 +163,12 @@ func (s *Service) add(def *marathon.App, n int, preview bool) {
 	}
 }
 
-// pinned is a definition that is in use, or nil.
-func (s *Service) pinned(app string, v marathon.Version) *marathon.App { return s.of(app).uses[v] }
+// use keeps a definition for as long as instances or a deployment need it.
+func (a *application) use(def *marathon.App) {
+	if a.uses[def.Version] == nil {
+		a.uses[def.Version] = def
+	}
+}
 
 func (s *Service) uuid() string {
 	var b [16]byte
@@ -173,15 +195,11 @@ func (s *Service) instanceOf(id string) *instance.Instance {
 	return nil
 }
 
-// again makes an instance wait for another task, on the app's current definition.
-func (s *Service) again(i *instance.Instance) {
-	a := s.of(i.App)
-	if a.def == nil || i.Goal == instance.GoalDecommissioned {
-		s.decommissioned(i)
-		return
-	}
+// again makes an instance wait for another task.
+func (s *Service) again(i *instance.Instance, def *marathon.App) {
+	s.of(i.App).use(def)
 	s.set(with(i, func(c *instance.Instance) {
-		c.Version, c.Condition, c.Since, c.Goal = a.def.Version, instance.Scheduled, s.now.Wall, instance.GoalRunning
+		c.Version, c.Condition, c.Since, c.Goal = def.Version, instance.Scheduled, s.now.Wall, instance.GoalRunning
 		c.Ports, c.IPAddresses, c.Health, c.CheckResult = nil, nil, nil, nil
 		c.Ready, c.Readiness, c.TaskState = false, nil, ""
 		c.StagedAt, c.StartedAt, c.DrainUntil, c.KillingSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}

@@ -15,10 +15,14 @@ func (s *Service) kill(i *instance.Instance, goal instance.Goal, wipe bool) {
 	c := with(i, func(c *instance.Instance) { c.Goal, c.Wipe = goal, c.Wipe || wipe })
 	switch {
 	case i.Condition == instance.Scheduled || i.Condition.Terminal():
-		if goal == instance.GoalDecommissioned {
+		switch goal {
+		case instance.GoalDecommissioned:
 			s.decommissioned(c)
-		} else if i.Condition.Terminal() {
-			s.again(c)
+		case instance.GoalStopped:
+			if c.Condition == instance.Scheduled {
+				c.Condition, c.Since = instance.Killed, s.now.Wall
+			}
+			s.set(c, safe)
 		}
 	case (i.Condition == instance.Unreachable || i.Condition == instance.UnreachableInactive) && i.Reservation == nil:
 		s.drop(i) // should its task come back, it is killed

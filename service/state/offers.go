@@ -86,7 +86,7 @@ func (s *Service) blocked(a *application) string {
 			if !slices.Contains(b.holds, a.id) {
 				b.holds = append(b.holds, a.id)
 			}
-			return fmt.Sprintf("it depends on %s, of which %d of %d instances are healthy", id, b.healthy, b.def.Instances)
+			return fmt.Sprintf("it depends on %s, of which %d of %d instances are healthy", id, b.healthy(), b.def.Instances)
 		}
 	}
 	return ""
@@ -99,19 +99,14 @@ func (s *Service) satisfied(a *application) bool {
 		return true
 	}
 	least := max(1, int(math.Ceil(float64(a.def.Instances)*a.def.UpgradeStrategy.MinimumHealthCapacity)))
-	if a.healthy >= least {
+	if a.healthy() >= least {
 		return true
 	}
-	if a.def.RestartPolicy == "" || len(a.list) == 0 {
-		return false
+	good := 0
+	for _, t := range a.tallies {
+		good += t.Good // with those that have run to their end
 	}
-	done := 0
-	for _, i := range a.list {
-		if i.Condition == instance.Finished {
-			done++
-		}
-	}
-	return done+a.healthy >= least
+	return a.def.RestartPolicy != "" && good >= least
 }
 
 // mostRefusals bounds the apps that are tried in vain on one agent's offers; the next

@@ -141,6 +141,9 @@ func (s *Service) recoverRest(in Recovered) {
 }
 
 func (s *Service) recoverInstance(i *instance.Instance) {
+	if a := s.of(i.App); a.uses[i.Version] == nil && a.def != nil {
+		a.uses[i.Version] = a.def // its own is no longer kept
+	}
 	s.set(i, forget)
 	switch {
 	case i.Goal == instance.GoalDecommissioned && i.Condition.Terminal():
@@ -160,7 +163,7 @@ func (s *Service) recoverInstance(i *instance.Instance) {
 	case i.Condition == instance.Scheduled && i.Reservation != nil && !i.Reservation.Done:
 		s.after(s.cfg.ReservationTimeout, timerReservation, i.ID)
 	case i.Condition.Terminal() && !stays(s.of(i.App).definition(i), i.Condition):
-		s.follow(s.of(i.App), i, nil, true) // it died between the end and what follows it
+		s.follow(s.of(i.App), i, true) // it died between the end and what follows it
 	}
 }
 

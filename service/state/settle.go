@@ -1,48 +1,50 @@
 package state
 
 import (
-	"time"
+	"slices"
 
+	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/instance"
-)
-
-const (
-	// big is from how many instances on an app is looked at only every lookEvery, not for
-	// every update: a look costs a walk over them.
-	big       = 500
-	lookEvery = 50 * time.Millisecond
 )
 
 // settle looks at every app that changed: its deployment goes on, or without one the
 // number of instances is made what it should be.
 func (s *Service) settle() {
 	for len(s.dirty) > 0 {
-		id := s.dirty[0]
-		s.dirty = s.dirty[1:]
-		delete(s.isDue, id)
-		a := s.apps[id]
-		if a == nil {
-			continue
-		}
-		if len(a.list) > big && s.now.Mono < a.looked+lookEvery && a.looked > 0 {
-			if !a.inDue {
-				a.inDue = true
-				s.timers.Set(timer{timerLook, id}, a.looked+lookEvery)
+		dirty := s.dirty
+		s.dirty = nil
+		clear(s.isDue)
+		var order []string // deployments
+		of := make(map[string][]string)
+		for _, id := range dirty {
+			if s.apps[id] == nil {
+				continue
 			}
-			continue
+			d := s.locks[id]
+			if d == "" {
+				continue
+			}
+			if of[d] == nil {
+				order = append(order, d)
+			}
+			of[d] = append(of[d], id)
 		}
-		a.looked, a.inDue = s.now.Mono, false
-		s.look(a)
+		for _, d := range order {
+			s.stepApps(d, of[d])
+		}
+		for _, id := range dirty {
+			if a := s.apps[id]; a != nil {
+				s.look(a)
+			}
+		}
 	}
-	s.dirty = nil
 	s.call()
 }
 
+// look is what is due when an app has changed, beside its deployment.
 func (s *Service) look(a *application) {
-	if d := s.locks[a.id]; d != "" {
-		s.stepDeployment(d, "")
-	} else {
-		s.ensure(a)
+	if want, ours := s.target(a); ours {
+		s.ensure(a, want)
 	}
 	for _, id := range a.holds { // who waits for this app may go on now
 		s.touch(id)
@@ -52,47 +54,49 @@ func (s *Service) look(a *application) {
 	s.unused(a)
 }
 
-// ensure makes an app without a deployment have as many instances as it should.
-func (s *Service) ensure(a *application) {
-	if a.def == nil {
-		for _, i := range append([]*instance.Instance(nil), a.list...) {
+// target is the definition that an app's instances are to be kept up with; ours is false
+// while a deployment decides about them.
+func (s *Service) target(a *application) (want *marathon.App, ours bool) {
+	if d := s.deployments[s.locks[a.id]]; d != nil {
+		if wanted, decides, ok := d.Decides(a.id); ok {
+			return wanted, !decides
+		}
+	}
+	return a.def, true
+}
+
+// ensure makes an app have as many instances as a definition says.
+func (s *Service) ensure(a *application, def *marathon.App) {
+	if def == nil {
+		for _, i := range slices.Clone(a.list) {
 			if i.Goal != instance.GoalDecommissioned {
 				s.kill(i, instance.GoalDecommissioned, true)
 			}
 		}
 		return
 	}
-	want := a.def.Instances
-	if a.def.PerAgent() {
-		want = s.AgentsFor(a.def)
+	want := def.Instances
+	if def.PerAgent() {
+		want = s.AgentsFor(def)
 	}
 	live := 0
-	for _, i := range a.list {
-		if lives(i) {
-			live++
-		}
+	for n := range a.tallies {
+		live += a.tallies[n].Live - a.tallies[n].Hidden
 	}
 	switch {
 	case live < want:
-		s.add(a.def, want-live, false)
+		s.launchMore(def, want-live, false)
 	case live > want:
 		var list []*instance.Instance
 		for _, i := range a.list {
-			if lives(i) {
+			if i.Goal == instance.GoalRunning && i.Condition != instance.UnreachableInactive && !i.Preview {
 				list = append(list, i)
 			}
 		}
-		for _, i := range surplus(a.def, list, live-want) {
+		for _, i := range surplus(def, list, live-want) {
 			s.kill(i, instance.GoalDecommissioned, false)
 		}
 	}
-}
-
-// lives reports whether an instance counts as one of those an app should have: one that
-// has run to its end and stays does, one that was replaced does not.
-func lives(i *instance.Instance) bool {
-	return i.Goal == instance.GoalRunning && i.Condition != instance.UnreachableInactive && !i.Preview ||
-		i.Goal == instance.GoalStopped
 }
 
 // unqueue takes an app out of the queue when nothing of it waits, and keeps the count.

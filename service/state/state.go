@@ -133,8 +133,7 @@ type application struct {
 	// have left that condition since.
 	scheduled []string
 	waits     int
-	healthy   int
-	running   int
+	tallies   []deploy.Tally // by version, for deployments and what is shown
 	placed    *match.Placed
 	queue     *Queue
 	backoff   *Backoff
@@ -142,9 +141,6 @@ type application struct {
 	failures  int
 	// holds are the apps that wait for this one to be healthy.
 	holds []string
-	// looked is when the app was last settled: big ones are not for every update.
-	looked time.Duration
-	inDue  bool
 }
 
 // New makes an empty one; the first input is Recovered.

@@ -187,22 +187,31 @@ func (s *Service) ended(i *instance.Instance, condition instance.Condition, in S
 	if !ours && i.Goal == instance.GoalRunning && def != nil && counts(in.Status) {
 		s.backOff(a, def)
 	}
-	s.follow(a, dead, in.Exit, ours)
+	s.follow(a, dead, ours)
 }
 
 // follow decides what comes after the end of an instance's task.
-func (s *Service) follow(a *application, i *instance.Instance, exit *int, ours bool) {
+func (s *Service) follow(a *application, i *instance.Instance, ours bool) {
+	def := a.definition(i)
 	switch {
 	case i.Goal == instance.GoalDecommissioned || a.def == nil:
 		s.decommissioned(i)
 	case i.Goal == instance.GoalStopped:
-		s.again(i)
-	case !ours && stays(a.definition(i), i.Condition):
+		// Its reservation waits for the launch that comes, if one does.
+	case !ours && stays(def, i.Condition):
 		// It has run to its end and is kept to show so.
 	case s.outdated(a, i) && i.Reservation == nil:
 		s.drop(i) // the deployment starts a new one in its place
 	default:
-		s.again(i)
+		want, ours := s.target(a)
+		switch {
+		case !ours:
+			want = a.def
+		case want == nil:
+			s.decommissioned(i)
+			return
+		}
+		s.again(i, want)
 	}
 }
 

@@ -2,6 +2,8 @@ package state
 
 import (
 	"time"
+
+	"github.com/stoa-kernel/stoa/service/deploy"
 )
 
 // timer names one deadline.
@@ -14,7 +16,6 @@ type timerKind int
 
 const (
 	timerBackoff    timerKind = iota // of an app
-	timerLook                        // of an app too big to look at for every update
 	timerDeployment                  // a deployment's Wake
 	timerRevive
 	timerReconcile
@@ -56,12 +57,8 @@ func (s *Service) fired() {
 		switch t.kind {
 		case timerBackoff:
 			s.backedOff(t.id)
-		case timerLook:
-			s.touch(t.id)
 		case timerDeployment:
-			if d := s.deployments[t.id]; d != nil {
-				s.stepDeployment(t.id, "")
-			}
+			s.stepDeployment(t.id, deploy.Look) // never refused
 		case timerRevive:
 			s.revive()
 		case timerReconcile:
