@@ -136,16 +136,20 @@ func limits(from *marathon.ResourceLimits) map[string]*mesos.Value_Scalar {
 		return nil
 	}
 	m := make(map[string]*mesos.Value_Scalar, 2)
-	for name, l := range map[string]*marathon.Limit{"cpus": from.CPUs, "mem": from.Mem} {
-		switch {
-		case l == nil:
-		case l.Unlimited:
-			m[name] = &mesos.Value_Scalar{Value: proto.Float64(math.Inf(1))}
-		default:
-			m[name] = &mesos.Value_Scalar{Value: &l.Value}
-		}
+	if from.CPUs != nil {
+		m["cpus"] = limit(from.CPUs)
+	}
+	if from.Mem != nil {
+		m["mem"] = limit(from.Mem)
 	}
 	return m
+}
+
+func limit(l *marathon.Limit) *mesos.Value_Scalar {
+	if l.Unlimited {
+		return &mesos.Value_Scalar{Value: proto.Float64(math.Inf(1))}
+	}
+	return &mesos.Value_Scalar{Value: &l.Value}
 }
 
 // discovery tells name servers and load balancers the ports (as Marathon,
