@@ -145,3 +145,30 @@ func TestCheckEndsWithTheContainer(t *testing.T) {
 		t.Errorf("%d processes are left", n)
 	}
 }
+
+// BenchmarkCheck is one command of a check, one after the other and 200 at a time.
+func BenchmarkCheck(b *testing.B) {
+	r := newRig(b)
+	s := r.spec("exec sleep 1000")
+	r.begin(s)
+	once := func(b *testing.B) {
+		if wait, output, err := r.n.Execute(b.Context(), s.ID, check(s, "exit 0")); err != nil || wait != 0 {
+			b.Errorf("%#x %s %v", wait, output, err)
+		}
+	}
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			once(b)
+		}
+	})
+	b.Run("crowd", func(b *testing.B) {
+		b.SetParallelism(100)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				once(b)
+			}
+		})
+	})
+	r.n.Signal(s.ID, int(syscall.SIGKILL))
+	r.end(s.ID)
+}

@@ -361,6 +361,8 @@ func (a *agentProcess) do(e state.Effect) {
 	case state.Destroy:
 		a.m.destroy(e.Container)
 	case state.Resize:
+	case state.Check:
+		a.ask(e)
 	case state.ApplyVolumes:
 		a.m.applyVolumes(e)
 	case state.RemoveSandbox:

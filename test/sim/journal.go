@@ -50,8 +50,11 @@ func (m *machine) persisting(e state.Persist) {
 		}
 	case *stoapb.LogRecord_Kill:
 		// The next life of an agent told to stop goes on with it.
-		if t := m.w.truth.tasks[b.Kill.GetTaskId().GetValue()]; t != nil && m.stopping {
-			t.killed = true
+		if t := m.w.truth.tasks[b.Kill.GetTaskId().GetValue()]; t != nil {
+			if m.stopping {
+				t.killed = true
+			}
+			t.unhealthy(m, b.Kill)
 		}
 	case *stoapb.LogRecord_TaskGone:
 		if t := m.w.truth.tasks[b.TaskGone.GetTaskId().GetValue()]; t != nil {

@@ -145,6 +145,8 @@ func (a *agentProcess) noteInput(in agent.Input) {
 	case agent.Container:
 		kind += " " + short(in.Event)
 		fields = []any{in.Event}
+	case agent.Checked:
+		fields = []any{string(in.Container), string(in.Task), in.Check, in.Result}
 	case agent.VolumesApplied:
 		fields = []any{in.Operation, in.Err}
 	case agent.DiskUsage:
@@ -165,7 +167,7 @@ var agentTimers = map[agent.TimerKind]string{
 	agent.TimerRetry: "retry", agent.TimerKill: "kill", agent.TimerCompletion: "completion",
 	agent.TimerRegistration: "registration", agent.TimerReregistration: "reregistration", agent.TimerShutdown: "shutdown",
 	agent.TimerPing: "ping", agent.TimerHeartbeat: "heartbeat", agent.TimerGC: "gc", agent.TimerStop: "stop",
-	agent.TimerOperation: "operation",
+	agent.TimerOperation: "operation", agent.TimerCheck: "check",
 }
 
 func (a *agentProcess) noteEffect(e agent.Effect) {
@@ -201,6 +203,10 @@ func (a *agentProcess) noteEffect(e agent.Effect) {
 		fields = []any{string(e.Container)}
 	case agent.Resize:
 		fields = []any{string(e.Container), e.Limits}
+	case agent.Check:
+		fields = []any{string(e.Container), string(e.Task), e.Check, e.Target}
+	case agent.StopChecks:
+		fields = []any{string(e.Container), string(e.Task)}
 	case agent.ApplyVolumes:
 		fields = []any{e.Operation, len(e.Create), len(e.Destroy), len(e.Restore)}
 	case agent.RemoveSandbox:

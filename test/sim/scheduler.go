@@ -700,6 +700,9 @@ func (f *scheduler) task(o *mesos.Offer, bag resource.Resources) (*mesos.TaskInf
 		info.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(w.between(0, 10*time.Second)))}}
 	}
 	truth := &taskTruth{id: id, fw: f, owner: f.id, custom: custom}
+	if !custom {
+		f.checked(info, truth)
+	}
 	p := &truth.plan
 	p.stubborn = w.chance(0.2)
 	switch x := w.rng.Float64(); {

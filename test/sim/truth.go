@@ -39,6 +39,7 @@ type taskTruth struct {
 	m         *machine
 	box       *box
 	starts    int
+	startedAt time.Duration
 	alive     bool
 	over      bool
 	endedAt   time.Duration
@@ -48,6 +49,9 @@ type taskTruth struct {
 	endBoots  int // boots of its machine when it ended
 
 	updates []*updateTruth
+
+	sickAfter time.Duration // its start; 0 is never
+	failures  uint32        // of its probe, as its framework was told
 
 	killed    bool // anybody asked for its end, or may have
 	killAt    time.Duration
@@ -99,7 +103,7 @@ func (l *ledger) begin(m *machine, t *taskTruth, b *box) {
 		w.fail("a task runs once", "%s runs again on %s in container %s; before on %s", t.id, m.name, b.id, t.m.name)
 	}
 	l.started++
-	t.m, t.box, t.alive = m, b, true
+	t.m, t.box, t.alive, t.startedAt = m, b, true, w.now
 	m.live = append(m.live, t)
 	var sum resource.Quantities
 	for _, x := range m.live {
@@ -192,6 +196,7 @@ func (f *scheduler) seen(s *mesos.TaskStatus) {
 		}
 	}
 	u.delivered = true
+	f.health(t, s)
 	if lifecycle.Terminal(u.state) {
 		f.exact(t, s)
 	}
