@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/instance"
@@ -31,13 +30,31 @@ type environment struct {
 	list   []*mesos.Environment_Variable
 	// ports begins where names may repeat.
 	ports int
+	// room is for messages that are still to come: one piece of memory for all.
+	room []variable
+}
+
+type variable struct {
+	message     mesos.Environment_Variable
+	name, value string
 }
 
 func (e *environment) add(name, value string) {
 	if v, ok := e.user[name]; ok && v.Secret == "" {
 		return
 	}
-	e.list = append(e.list, &mesos.Environment_Variable{Name: &name, Value: &value})
+	e.put(name, value)
+}
+
+func (e *environment) put(name, value string) {
+	if len(e.room) == 0 {
+		e.room = make([]variable, 16)
+	}
+	v := &e.room[0]
+	e.room = e.room[1:]
+	v.name, v.value = name, value
+	v.message.Name, v.message.Value = &v.name, &v.value
+	e.list = append(e.list, &v.message)
 }
 
 // addPort is add for names that are made of ports and their names.
@@ -56,7 +73,8 @@ func (e *environment) addPort(name, value string) {
 // HOST with the prefix, then the app's own.
 func variables(app *marathon.App, i *instance.Instance, o *TaskOptions) *mesos.Environment {
 	e := environment{user: app.Env, prefix: o.EnvPrefix}
-	e.list = make([]*mesos.Environment_Variable, 0, 16+2*len(app.Labels)+3*len(i.Ports)+len(app.Env))
+	size := 12 + len(app.Labels) + 3*len(i.Ports) + len(app.Env)
+	e.list, e.room = make([]*mesos.Environment_Variable, 0, size), make([]variable, size)
 	e.add("MESOS_TASK_ID", i.TaskID)
 	e.add("MARATHON_APP_ID", app.ID)
 	e.add("MARATHON_APP_VERSION", string(app.Version))
@@ -73,7 +91,7 @@ func variables(app *marathon.App, i *instance.Instance, o *TaskOptions) *mesos.E
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Env)) {
 		if v := app.Env[name]; v.Secret == "" {
-			e.list = append(e.list, &mesos.Environment_Variable{Name: &name, Value: proto.String(v.Value)})
+			e.put(name, v.Value)
 		}
 	}
 	return &mesos.Environment{Variables: e.list}

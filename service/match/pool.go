@@ -29,6 +29,8 @@ type pool struct {
 	// total and ports are how much of free there is.
 	total [scalars]resource.Milli
 	ports uint64
+	// next is the port to go on with, 0 before the first was drawn.
+	next uint64
 }
 
 // NewPool parses the resources of offers, which are of one agent and one role.
@@ -284,10 +286,15 @@ func (p *Pool) unavailable(now time.Time, draining time.Duration) bool {
 
 // cut takes what w needs; nothing of the pool changes if that fails after all.
 func (p *Pool) cut(w *Want, s *shape, from source, no *refusal) *Outcome {
-	ports, numbers, ok := s.draw(from, w.Seed, no)
+	start := p.next
+	if w.Instance.Reservation != nil {
+		start = 0
+	}
+	ports, next, ok := s.draw(from, start, w.Seed, no)
 	if !ok {
 		return nil
 	}
+	numbers := ranges(ports)
 	// Both succeed: judge has seen the sums, draw the numbers.
 	taken, left, _ := from.bag.Take(from.list, from.use)
 	if len(numbers) > 0 {
@@ -305,5 +312,6 @@ func (p *Pool) cut(w *Want, s *shape, from source, no *refusal) *Outcome {
 		return p.reserve(w, s, &placed, taken, left, no)
 	}
 	p.setFree(left)
+	p.next = next
 	return &Outcome{Launch: &placed, Resources: taken.Proto()}
 }

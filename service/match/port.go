@@ -7,12 +7,13 @@ import (
 	"github.com/stoa-kernel/stoa/kernel/resource"
 )
 
-// draw chooses host ports: the fixed ones, and for the others a run of free ones from a
-// random place, so that a port is not used again soon and the ranges stay whole (as
-// Marathon, tasks/PortsMatcher.scala). ports has 0 where none is wanted.
-func (s *shape) draw(from source, seed uint64, no *refusal) (ports []int, numbers []resource.Range, ok bool) {
+// draw chooses host ports: the fixed ones, and for the others free ones in a row. The row
+// begins at a random place, for tasks that follow from the same pool behind those before, so
+// that a port is not used again soon and ranges stay whole (as Marathon,
+// tasks/PortsMatcher.scala). ports has 0 where none is wanted; next is where to go on.
+func (s *shape) draw(from source, start uint64, seed uint64, no *refusal) (ports []int, next uint64, ok bool) {
 	if len(s.hosts) == 0 {
-		return nil, nil, true
+		return nil, start, true
 	}
 	bag := from.bag
 	if from.use != nil {
@@ -23,12 +24,12 @@ func (s *shape) draw(from source, seed uint64, no *refusal) (ports []int, number
 		if !slices.ContainsFunc(free, func(g resource.Range) bool { return g.Begin <= uint64(p) && uint64(p) <= g.End }) {
 			no.all |= noPorts
 			no.port = p
-			return nil, nil, false
+			return nil, start, false
 		}
 	}
-	var next run
+	row := run{ranges: free}
 	if s.random > 0 {
-		next = newRun(free, seed)
+		row.begin(start, seed)
 	}
 	ports = make([]int, len(s.hosts))
 	for i, p := range s.hosts {
@@ -36,13 +37,14 @@ func (s *shape) draw(from source, seed uint64, no *refusal) (ports []int, number
 		case noPort:
 			continue
 		case anyPort:
-			for p = next.take(); slices.Contains(s.fixed, p); {
-				p = next.take()
+			for p = row.take(); slices.Contains(s.fixed, p); {
+				p = row.take()
 			}
+			start = uint64(p) + 1
 		}
 		ports[i] = p
 	}
-	return ports, ranges(ports), true
+	return ports, start, true
 }
 
 // ranges are the ports without zeros, sorted and joined.
@@ -64,30 +66,37 @@ func ranges(ports []int) []resource.Range {
 	return out
 }
 
-// run yields the numbers of ranges one after the other, from a random one on and around.
+// run yields the numbers of ranges one after the other, on and around.
 type run struct {
 	ranges []resource.Range
 	at     int
 	number uint64
 }
 
-func newRun(ranges []resource.Range, seed uint64) run {
-	total := uint64(0)
-	for _, g := range ranges {
-		total += g.End - g.Begin + 1
-	}
-	r := run{ranges: ranges}
-	skip := rand.NewPCG(seed, 0).Uint64() % total
-	for r.at = range ranges {
-		g := ranges[r.at]
-		if n := g.End - g.Begin + 1; skip >= n {
-			skip -= n
-			continue
+// begin at the first number from start on; 0 is a random place.
+func (r *run) begin(start, seed uint64) {
+	if start == 0 {
+		total := uint64(0)
+		for _, g := range r.ranges {
+			total += g.End - g.Begin + 1
 		}
-		r.number = g.Begin + skip
-		break
+		skip := rand.NewPCG(seed, 0).Uint64() % total
+		for _, g := range r.ranges {
+			if n := g.End - g.Begin + 1; skip >= n {
+				skip -= n
+				continue
+			}
+			start = g.Begin + skip
+			break
+		}
 	}
-	return r
+	for r.at = range r.ranges {
+		if g := r.ranges[r.at]; start <= g.End {
+			r.number = max(start, g.Begin)
+			return
+		}
+	}
+	r.at, r.number = 0, r.ranges[0].Begin
 }
 
 func (r *run) take() int {
