@@ -4,56 +4,213 @@
 package events
 
 import (
-	"context"
-	"net"
-	"net/http"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 )
 
+const (
+	// keepEvents and keepFor bound what a reader who comes back can be given again.
+	keepEvents = 100_000
+	keepFor    = 15 * time.Minute
+	// keepStored is how many deployment events survive the service.
+	keepStored = 1000
+	// maxWaiting events for one reader; one that has more is cut off.
+	maxWaiting = 1024
+)
+
 // Log keeps the last events. It is safe for concurrent use.
-type Log struct{ log }
+type Log struct {
+	epoch uint64
+	ended chan struct{}
+
+	mu     sync.Mutex
+	events []event // oldest first; the last has number next-1
+	next   uint64
+	stored []Stored
+	more   chan struct{} // closed when there are new events
+}
+
+type event struct {
+	kind string
+	data []byte
+	at   time.Time
+}
 
 // Stored is a deployment event as the store keeps it, so that a reader who comes back
 // after a restart of the service sees it.
 type Stored struct {
-	ID   string `json:"id"` // epoch-sequence
-	Type string `json:"type"`
-	Data []byte `json:"data"`
+	ID   string          `json:"id"` // epoch-sequence
+	Type string          `json:"type"`
+	Data json.RawMessage `json:"data"`
 }
 
-// New makes the log of one term of leadership; kept are the stored events of earlier ones.
-func New(epoch uint64, kept []Stored) *Log { panic("contract") }
+// New makes the log of one term of leadership; kept are the stored events of earlier ones,
+// in any order.
+func New(epoch uint64, kept []Stored) *Log {
+	l := &Log{epoch: epoch, next: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
+	slices.SortFunc(l.stored, func(a, b Stored) int {
+		x, _ := parse(a.ID)
+		y, _ := parse(b.ID)
+		return x.compare(y)
+	})
+	return l
+}
 
-// Append numbers an event and sends it to those who listen. durable is what the store must
+// position is an event's place in the history of all terms.
+type position struct{ epoch, number uint64 }
+
+func (p position) String() string { return fmt.Sprintf("%d-%d", p.epoch, p.number) }
+
+func (p position) compare(q position) int {
+	switch {
+	case p.epoch < q.epoch, p.epoch == q.epoch && p.number < q.number:
+		return -1
+	case p == q:
+		return 0
+	}
+	return 1
+}
+
+func parse(id string) (p position, ok bool) {
+	epoch, number, ok := strings.Cut(id, "-")
+	if !ok {
+		return p, false
+	}
+	var err1, err2 error
+	p.epoch, err1 = strconv.ParseUint(epoch, 10, 64)
+	p.number, err2 = strconv.ParseUint(number, 10, 64)
+	return p, err1 == nil && err2 == nil
+}
+
+// durable reports whether events of a type survive the service.
+func durable(kind string) bool {
+	return strings.HasPrefix(kind, "deployment_") || strings.HasPrefix(kind, "group_change_")
+}
+
+// Append numbers an event and sends it to those who listen. keep is what the store must
 // keep of it, nil for events that are not kept; remove are stored ones beyond the limit.
-func (l *Log) Append(e marathon.Event) (durable *Stored, remove []string) { panic("contract") }
+func (l *Log) Append(e marathon.Event) (keep *Stored, remove []string) {
+	data, err := json.Marshal(e)
+	if err != nil {
+		// All that events are made of can be encoded, or it would not have been accepted.
+		data = []byte(fmt.Sprintf(`{"eventType":%q,"error":%q}`, e.EventType(), err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	p := position{l.epoch, l.next}
+	l.next++
+	l.events = append(l.events, event{e.EventType(), data, now})
+	l.forget(now)
+	close(l.more)
+	l.more = make(chan struct{})
+	if !durable(e.EventType()) {
+		return nil, nil
+	}
+	s := Stored{ID: p.String(), Type: e.EventType(), Data: data}
+	l.stored = append(l.stored, s)
+	for len(l.stored) > keepStored {
+		remove = append(remove, l.stored[0].ID)
+		l.stored = l.stored[1:]
+	}
+	return &s, remove
+}
 
-// ServeHTTP is GET /v2/events: SSE with CRLF, event_type filters, Last-Event-ID, a
-// heartbeat every 10 s; a reader with more than 1024 events waiting is cut off.
-func (l *Log) ServeHTTP(w http.ResponseWriter, r *http.Request) { panic("contract") }
+// forget drops what need not be kept, in one copy once in a while, so that it can be
+// collected.
+func (l *Log) forget(now time.Time) {
+	drop := 0
+	if len(l.events) > keepEvents*11/10 {
+		drop = len(l.events) - keepEvents
+	}
+	if now.Sub(l.events[0].at) > 2*keepFor {
+		for drop < len(l.events)-maxWaiting && now.Sub(l.events[drop].at) > keepFor {
+			drop++
+		}
+	}
+	if drop > 0 {
+		l.events = slices.Clone(l.events[drop:])
+	}
+}
+
+// first is the number of the oldest event kept.
+func (l *Log) first() uint64 { return l.next - uint64(len(l.events)) }
+
+// since returns up to n events from a number on, and what tells of more. missing says
+// that some of them are no longer kept; behind is how many wait.
+func (l *Log) since(number uint64, n int) (list []event, more <-chan struct{}, behind int, missing bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if number < l.first() {
+		return nil, l.more, 0, true
+	}
+	rest := l.events[number-l.first():]
+	return rest[:min(n, len(rest))], l.more, len(rest), false
+}
+
+// head is the number that the next event gets.
+func (l *Log) head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next
+}
+
+// resume is where a reader goes on who has seen id. What cannot be given again, it is
+// told of: with stored deployment events from before this term behind.
+func (l *Log) resume(id string) (number uint64, resync string, stored []Stored) {
+	p, ok := parse(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !ok:
+		return l.next, "the id " + strconv.Quote(id) + " is none of an event", nil
+	case p.epoch == l.epoch && p.number < l.next && p.number+1 >= l.first():
+		return p.number + 1, "", nil
+	case p.epoch == l.epoch && p.number >= l.next, p.epoch > l.epoch:
+		return l.next, "the event " + id + " is not known", nil
+	}
+	resync = "events after " + id + " are no longer kept, but those of deployments"
+	if p.epoch < l.epoch {
+		resync = "the service has been restarted since " + id + "; only events of deployments are kept from before"
+	}
+	from := l.first()
+	for _, s := range l.stored {
+		if at, _ := parse(s.ID); at.compare(p) > 0 && at.compare(position{l.epoch, from}) < 0 {
+			stored = append(stored, s)
+		}
+	}
+	return from, resync, stored
+}
 
 // Close ends all streams.
-func (l *Log) Close() { panic("contract") }
-
-type log struct{}
-
-// Callbacks is /v2/eventSubscriptions: events are POSTed to registered URLs, in order,
-// each with a queue of its own that is bounded. A URL that fails ten times in a row is
-// dropped.
-type Callbacks struct{ callbacks }
-
-// NewCallbacks makes one with what was registered before. allow are the networks that
-// targets must be in, nil is loopback; save keeps the list before a registration is
-// answered.
-func NewCallbacks(l *Log, urls []string, allow []*net.IPNet, save func(context.Context, []string) error) *Callbacks {
-	panic("contract")
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.ended:
+	default:
+		close(l.ended)
+	}
 }
 
-// Run sends until ctx ends.
-func (c *Callbacks) Run(ctx context.Context) error { panic("contract") }
-
-// ServeHTTP lists, adds and removes (GET, POST, DELETE with ?callbackUrl=).
-func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) { panic("contract") }
-
-type callbacks struct{}
+// frame appends an event as the stream has it.
+func frame(b *bytes.Buffer, id, kind string, data []byte) {
+	if id != "" {
+		b.WriteString("id: ")
+		b.WriteString(id)
+		b.WriteString("\r\n")
+	}
+	b.WriteString("event: ")
+	b.WriteString(kind)
+	b.WriteString("\r\ndata: ")
+	b.Write(data)
+	b.WriteString("\r\n\r\n")
+}
