@@ -1,6 +1,6 @@
 // Package agent is the process that runs tasks on one machine. It joins the pure core
 // (agent/state) with its edges: the log, the containerizer, the link to the master, the
-// HTTP API of executors, sandboxes and volumes.
+// HTTP API of executors, sandboxes, volumes and checks.
 //
 // One goroutine, the loop, owns the core: inputs -> Step -> persist -> do. It waits for
 // no disk and no peer: a second goroutine writes the log, what is asked of the edges is
