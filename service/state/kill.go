@@ -35,8 +35,8 @@ func (s *Service) kill(i *instance.Instance, goal instance.Goal, wipe bool) {
 	}
 }
 
-// preStopTimeout is the default of App.PreStop.
-const preStopTimeout = 10 * time.Second
+// PreStopTimeout is how long App.PreStop may take if it does not say.
+const PreStopTimeout = 10 * time.Second
 
 // drain shows an instance as TASK_KILLING, so that load balancers let go of it, does
 // what its definition wants done before, and then kills it.
@@ -48,7 +48,7 @@ func (s *Service) drain(i *instance.Instance) {
 		if def.PreStop != nil {
 			timeout := duration(def.PreStop.TimeoutSeconds)
 			if timeout == 0 {
-				timeout = preStopTimeout
+				timeout = PreStopTimeout
 			}
 			pause += timeout
 		}
