@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -10,20 +11,43 @@ import (
 // ports counts how many apps use each service port.
 type ports struct {
 	used map[int]int
-	// No port from low, where the automatic ones begin, up to free is free.
-	low, free int
+	// taken has a bit for each automatic port, from min.
+	min, max int
+	taken    []uint64
 }
 
+func newPorts(min, max int) ports {
+	return ports{used: map[int]int{}, min: min, max: max, taken: make([]uint64, (max-min+63)/64)}
+}
+
+// automatic reports whether a port is one of those that are given out.
+func (p *ports) automatic(port int) bool { return port >= p.min && port < p.max }
+
 func (p *ports) add(port, by int) {
-	if p.used[port] += by; p.used[port] == 0 {
+	p.used[port] += by
+	in := p.used[port] > 0
+	if !in {
 		delete(p.used, port)
-		if port >= p.low {
-			p.free = min(p.free, port)
+	}
+	if p.automatic(port) {
+		i := port - p.min
+		p.taken[i/64] &^= 1 << (i % 64)
+		if in {
+			p.taken[i/64] |= 1 << (i % 64)
 		}
 	}
-	for p.used[p.free] > 0 {
-		p.free++
+}
+
+// free is the first automatic port at or above from that nobody uses, or max.
+func (p *ports) free(from int) int {
+	for from < p.max {
+		i := from - p.min
+		if rest := ^p.taken[i/64] >> (i % 64); rest != 0 {
+			return min(from+bits.TrailingZeros64(rest), p.max)
+		}
+		from += 64 - i%64
 	}
+	return p.max
 }
 
 // servicePorts of an app, in order: its container's mappings, else its definitions.
@@ -75,7 +99,7 @@ type allotment struct {
 }
 
 func (w *write) allot() *allotment {
-	l := &allotment{t: w.t, explicit: map[int]bool{}, next: w.t.ports.free,
+	l := &allotment{t: w.t, explicit: map[int]bool{}, next: w.t.o.PortMin,
 		past: w.past, freed: map[int]int{}, kept: map[int]bool{}}
 	for id, a := range w.apps {
 		var want []int
@@ -95,10 +119,6 @@ func (w *write) allot() *allotment {
 	return l
 }
 
-func (l *allotment) automatic(port int) bool {
-	return port >= l.t.o.PortMin && port < l.t.o.PortMax
-}
-
 // assign replaces every 0 of a, which is the write's own: by the port that old had in
 // its place, by another of old's that is left, by one that nobody uses.
 func (l *allotment) assign(a, old *marathon.App) error {
@@ -109,7 +129,7 @@ func (l *allotment) assign(a, old *marathon.App) error {
 	}
 	if l.past {
 		for i, p := range want {
-			if l.automatic(p) && !slices.Contains(had, p) {
+			if l.t.ports.automatic(p) && !slices.Contains(had, p) {
 				if l.t.ports.used[p] > l.freed[p] || l.kept[p] {
 					want[i] = 0
 				}
@@ -120,7 +140,7 @@ func (l *allotment) assign(a, old *marathon.App) error {
 	if !slices.Contains(want, 0) {
 		return nil
 	}
-	again := func(p int) bool { return l.automatic(p) && !slices.Contains(want, p) }
+	again := func(p int) bool { return l.t.ports.automatic(p) && !slices.Contains(want, p) }
 	for i, p := range want {
 		if p == 0 && i < len(had) && again(had[i]) {
 			want[i] = had[i]
@@ -134,8 +154,9 @@ func (l *allotment) assign(a, old *marathon.App) error {
 			want[i] = had[j]
 			continue
 		}
-		for l.t.ports.used[l.next] > 0 || l.explicit[l.next] {
-			l.next++
+		l.next = l.t.ports.free(l.next)
+		for l.explicit[l.next] {
+			l.next = l.t.ports.free(l.next + 1)
 		}
 		if l.next >= l.t.o.PortMax {
 			return &Fault{500, marathon.Error{Message: fmt.Sprintf(

@@ -49,7 +49,7 @@ func NewTree(o Options) *Tree {
 		o:       o,
 		apps:    map[string]*marathon.App{},
 		groups:  map[string]*branch{"/": {id: "/"}},
-		ports:   ports{used: map[int]int{}, low: o.PortMin, free: o.PortMin},
+		ports:   newPorts(o.PortMin, o.PortMax),
 		wanted:  map[string]int{},
 		volumes: map[string]map[string]bool{},
 	}}
