@@ -467,12 +467,9 @@ func (s *stepper) input(in Input) error {
 		}
 		return nil
 	case Resume:
+		// It never promotes: asked twice it must not do more than asked once.
 		if s.d.Paused {
 			s.resume()
-			return nil
-		}
-		if s.waitingFor(Paused) {
-			return s.promote()
 		}
 		return nil
 	case Promote:
@@ -494,19 +491,6 @@ func (s *stepper) resume() {
 			s.setProgress(a.App, p)
 		}
 	}
-}
-
-// waitingFor reports whether some action of the step is in a phase.
-func (s *stepper) waitingFor(phase string) bool {
-	if s.d.Step >= len(s.d.Plan.Steps) {
-		return false
-	}
-	for _, a := range s.d.Plan.Steps[s.d.Step].Actions {
-		if s.progress(a.App).Phase == phase {
-			return true
-		}
-	}
-	return false
 }
 
 func earliest(a, b time.Time) time.Time {
