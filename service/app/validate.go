@@ -47,7 +47,9 @@ func (v *verdict) when(bad bool, path, problem string) {
 func (v *verdict) notEmpty(path, s string) { v.when(s == "", path, "must not be empty") }
 
 func (v *verdict) atLeast(path string, n, least int) {
-	v.when(n < least, path, fmt.Sprintf("is less than %d", least))
+	if n < least {
+		v.add(path, fmt.Sprintf("is less than %d", least))
+	}
 }
 
 func (v *verdict) port(path string, n int) {
@@ -56,15 +58,21 @@ func (v *verdict) port(path string, n int) {
 }
 
 func (v *verdict) between(path string, f, least, most float64) {
-	v.when(f < least, path, "is less than "+decimal(least))
-	v.when(f > most, path, "is greater than "+decimal(most))
+	if f < least {
+		v.add(path, "is less than "+decimal(least))
+	}
+	if f > most {
+		v.add(path, "is greater than "+decimal(most))
+	}
 }
 
 const infinite = 1e300
 
 func (v *verdict) length(path, s string, most int) {
 	v.notEmpty(path, s)
-	v.when(len(s) > most, path, fmt.Sprintf("is longer than %d characters", most))
+	if len(s) > most {
+		v.add(path, fmt.Sprintf("is longer than %d characters", most))
+	}
 }
 
 func (v *verdict) match(path string, pattern *regexp.Regexp, s string) {
