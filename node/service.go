@@ -28,12 +28,10 @@ type serviceFlags struct {
 	unreachable string
 	checks      string
 	callbacks   []string
-	maintenance bool
 	gpus        string
-	constraints bool
 	seconds     []seconds
-	millis      []seconds
-	ignored     map[string]*pflag.Flag
+	// own are the flags of the service alone, among those of other roles.
+	own *pflag.FlagSet
 }
 
 // seconds is a flag in Marathon's plain numbers that sets a duration.
@@ -86,7 +84,10 @@ var withoutEffect = []struct{ name, def, why string }{
 	{"http-compression", "", "compression is always on"},
 }
 
-func (s *serviceFlags) flags(f *pflag.FlagSet) {
+func (s *serviceFlags) flags(all *pflag.FlagSet) {
+	f := pflag.NewFlagSet("service", pflag.ContinueOnError)
+	s.own = f
+	defer all.AddFlagSet(f)
 	c := &s.config
 	core := &c.Core
 	number := func(name string, to *time.Duration, unit time.Duration, def int64, help string) {
@@ -94,7 +95,6 @@ func (s *serviceFlags) flags(f *pflag.FlagSet) {
 		f.Int64Var(n, name, def, help)
 		s.seconds = append(s.seconds, seconds{n, to, unit})
 	}
-	connections(f, &c.Connections)
 	f.StringVar(&c.Name, "framework-name", "marathon", "name of the framework")
 	f.StringVar(&core.App.Role, "mesos-role", "*", "default `role` of apps")
 	f.StringVar(&c.User, "mesos-user", "", "`user` that tasks run as if their app names none; by default the service's own")
@@ -140,7 +140,8 @@ var features = []string{"vips", "task_killing", "external_volumes", "secrets", "
 
 // finish reads the environment and the flags that have a syntax of their own; warnings
 // are for the log.
-func (s *serviceFlags) finish(f *pflag.FlagSet) (warnings []string, err error) {
+func (s *serviceFlags) finish() (warnings []string, err error) {
+	f := s.own
 	var failed error
 	f.VisitAll(func(flag *pflag.Flag) {
 		name := "MARATHON_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
@@ -204,7 +205,7 @@ func (s *serviceFlags) finish(f *pflag.FlagSet) (warnings []string, err error) {
 		return nil, &cli.Error{What: "--http-credentials has no colon", Try: "the form user:password", Code: cli.ExitUsage}
 	}
 	s.config.Settings = settings(f)
-	return warnings, tooFew(s.config.Connections)
+	return warnings, nil
 }
 
 func unreachableStrategy(text string) (u marathon.UnreachableStrategy, err error) {
@@ -271,9 +272,15 @@ while it is away. Marathon's flags are understood in both spellings and as MARAT
 			if err != nil {
 				return err
 			}
-			warnings, err := s.finish(c.Flags())
+			warnings, err := s.finish()
 			if err != nil {
 				return err
+			}
+			if err := tooFew(s.config.Connections); err != nil {
+				return err
+			}
+			if m := os.Getenv("MARATHON_MASTER"); m != "" && !c.Flags().Changed("master") {
+				masters = strings.Split(m, ",")
 			}
 			for _, w := range warnings {
 				log.Warn(w)
@@ -291,6 +298,7 @@ while it is away. Marathon's flags are understood in both spellings and as MARAT
 	}
 	c.Flags().StringSliceVar(&masters, "master", masters, "`addresses` of the masters")
 	c.Flags().StringVar(&addr, "listen", "127.0.0.1:8080", "host:port of the API")
+	connections(c.Flags(), &s.config.Connections)
 	s.flags(c.Flags())
 	c.Flags().StringVar(&dataDir, "data-dir", defaultDataDir()+"-service", "`directory` of the records")
 	st.flags(c.Flags())

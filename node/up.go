@@ -17,17 +17,21 @@ import (
 	"github.com/stoa-kernel/stoa/agent"
 	"github.com/stoa-kernel/stoa/cli"
 	"github.com/stoa-kernel/stoa/run"
+	"github.com/stoa-kernel/stoa/service"
 )
 
 // up is a whole cluster in one process.
 type up struct {
 	master    masterFlags
 	agent     agentFlags
+	service   serviceFlags
 	log       logging
 	storage   storage
 	dataDir   string
 	agents    int
 	runListen string
+	// serviceListen is where the service serves; "" for none.
+	serviceListen string
 }
 
 func upCommand() *cobra.Command {
@@ -35,8 +39,8 @@ func upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start a cluster on this machine",
-		Long: `Start a cluster in one process: a master, agents and the run framework. Prints 'ready' with
-the URLs when it serves.
+		Long: `Start a cluster in one process: a master, agents, the run framework and the service
+framework. Prints 'ready' with the URLs when it serves.
 
 Ctrl-C kills the tasks by their kill policy, in at most 10 s; a second one kills them at
 once. The data directory stays, and so does what tasks ended as, for the next start.
@@ -50,8 +54,10 @@ finds them again.`,
 	u.master.flags(f, "master-listen")
 	f.StringVar(&u.agent.config.Listen, "agent-listen", "127.0.0.1:5051", "host:port of the first agent; the others get the ports after it")
 	f.StringVar(&u.runListen, "run-listen", "", "host:port of the run framework; by default 127.0.0.1 and the port after the agents'")
+	f.StringVar(&u.serviceListen, "service-listen", "127.0.0.1:8080", "host:port of the service's API (Marathon's); empty for no service")
 	f.IntVar(&u.agents, "agents", 1, "`number` of agents; each offers its share of the machine unless --resources says what each offers")
 	u.agent.flags(f)
+	u.service.flags(f)
 	u.storage.flags(f)
 	u.log.flags(f)
 	return c
@@ -64,6 +70,13 @@ func (u *up) run(ctx context.Context) error {
 	log, err := u.log.logger()
 	if err != nil {
 		return err
+	}
+	warnings, err := u.service.finish()
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
+		log.Warn(w)
 	}
 	if u.agents < 1 || u.agents > maxAgents {
 		return &cli.Error{What: fmt.Sprintf("--agents %d: 1 to %d", u.agents, maxAgents), Code: cli.ExitUsage}
@@ -86,6 +99,15 @@ func (u *up) run(ctx context.Context) error {
 	// Tasks of other users pass through to their sandboxes, but list nothing.
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return err
+	}
+
+	// Taken before anything starts, so that a second start says at once who has the port.
+	var svc service.Config
+	if u.serviceListen != "" {
+		if svc, err = u.service.listen("service-listen", u.serviceListen); err != nil {
+			return err
+		}
+		defer svc.Listener.Close()
 	}
 
 	// The first ctrl-C stops the tasks while everything still serves, so that their end is
@@ -157,13 +179,26 @@ func (u *up) run(ctx context.Context) error {
 			})
 		})
 
+		if u.serviceListen != "" {
+			serving.Add(1)
+			records := open()
+			defer records.Close()
+			svc.Masters, svc.Store, svc.Log, svc.Ready = []string{addr}, records, log.With("role", "service"), serving.Done
+			svc.Connections = u.master.config.Connections
+			group.Go(func() error { return service.Run(ctx, svc) })
+		}
+
 		go func() { // ends with the process if it never gets ready
 			serving.Wait()
 			fmt.Printf("ready  master %s", url)
 			for _, a := range urls {
 				fmt.Printf("  agent %s", a)
 			}
-			fmt.Printf("  run %s\n", runURL)
+			fmt.Printf("  run %s", runURL)
+			if u.serviceListen != "" {
+				fmt.Printf("  service %s", svc.URL)
+			}
+			fmt.Println()
 		}()
 		return group.Wait()
 	})
