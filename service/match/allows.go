@@ -10,7 +10,7 @@ import (
 func Allows(app *marathon.App, host *instance.Agent) bool {
 	for _, r := range newShape(app).rules {
 		if r.counts() {
-			if _, ok := r.of(host); !ok {
+			if _, ok := host.Value(r.field); !ok {
 				return false
 			}
 			continue

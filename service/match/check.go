@@ -1,6 +1,8 @@
 package match
 
 import (
+	"strings"
+
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -55,7 +57,7 @@ func healthCheck(h *marathon.HealthCheck, app *marathon.App, i *instance.Instanc
 		scheme = "https"
 	}
 	m.Type = mesos.HealthCheck_HTTP.Enum()
-	m.Http = &mesos.HealthCheck_HTTPCheckInfo{Port: proto.Uint32(uint32(port)), Scheme: &scheme, Path: h.Path, Protocol: ipProtocol(h)}
+	m.Http = &mesos.HealthCheck_HTTPCheckInfo{Port: proto.Uint32(uint32(port)), Scheme: &scheme, Path: rooted(h.Path), Protocol: ipProtocol(h)}
 	return m
 }
 
@@ -79,9 +81,7 @@ func probe(h *marathon.HealthCheck, index int, app *marathon.App, i *instance.In
 		p.Protocol = mesos.Probe_HTTP.Enum()
 		p.IgnoreHttp_1Xx = h.IgnoreHTTP1xx
 	}
-	if h.Path != nil && *h.Path != "" {
-		p.Path = h.Path
-	}
+	p.Path = rooted(h.Path)
 	return p
 }
 
@@ -103,7 +103,7 @@ func check(c *marathon.Check, app *marathon.App, i *instance.Instance) *mesos.Ch
 			return nil
 		}
 		m.Type = mesos.CheckInfo_HTTP.Enum()
-		m.Http = &mesos.CheckInfo_Http{Port: proto.Uint32(uint32(port)), Path: text(c.HTTP.Path)}
+		m.Http = &mesos.CheckInfo_Http{Port: proto.Uint32(uint32(port)), Path: rooted(&c.HTTP.Path)}
 	case c.TCP != nil:
 		port, ok := InnerPort(app, i, c.TCP.Port, c.TCP.PortIndex)
 		if !ok {
@@ -146,6 +146,17 @@ func portOf(app *marathon.App, i *instance.Instance, port, index *int, inner boo
 		p = c.PortMappings[n].ContainerPort
 	}
 	return p, p > 0
+}
+
+// rooted makes a path begin with "/", as Marathon does when it asks; nil is the default.
+func rooted(path *string) *string {
+	switch {
+	case path == nil || *path == "":
+		return nil
+	case strings.HasPrefix(*path, "/"):
+		return path
+	}
+	return proto.String("/" + *path)
 }
 
 func command(shell string, argv []string) *mesos.CommandInfo {

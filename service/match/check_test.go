@@ -25,7 +25,7 @@ func health(protocol string, change func(*marathon.HealthCheck)) marathon.Health
 const kernelTimes = ` delay_seconds: 15 interval_seconds: 60 timeout_seconds: 20 consecutive_failures: 3 grace_period_seconds: 300`
 
 func TestHealthChecks(t *testing.T) {
-	path, ignore := "/ok?x=1", true
+	path, bare, ignore := "/ok?x=1", "ok", true
 	hosts := func(a *marathon.App) { a.PortDefinitions = definitions(10000, 10001) }
 	boxed := func(a *marathon.App) { a.Container = mappings(0, 0); a.Container.PortMappings[1].ContainerPort = 0 }
 	for _, one := range []struct {
@@ -52,6 +52,8 @@ func TestHealthChecks(t *testing.T) {
 		{"mesos tcp, no such port", hosts, health(marathon.MesosTCP, func(h *marathon.HealthCheck) { h.PortIndex = number(2) }), false, ``},
 		{"http", hosts, health(marathon.HTTP, func(h *marathon.HealthCheck) { h.Path, h.IgnoreHTTP1xx = &path, &ignore }), false,
 			`probes: {index: 0 protocol: HTTP port: 1001 path: "/ok?x=1" ip_protocol: IPv4 interval_seconds: 60 timeout_seconds: 20 ignore_http_1xx: true}`},
+		{"http, path without its slash", hosts, health(marathon.HTTP, func(h *marathon.HealthCheck) { h.Path = &bare }), false,
+			`probes: {index: 0 protocol: HTTP port: 1001 path: "/ok" ip_protocol: IPv4 interval_seconds: 60 timeout_seconds: 20}`},
 		{"http, at once", hosts, health(marathon.HTTP, func(h *marathon.HealthCheck) { h.IntervalSeconds = 0 }), false,
 			`probes: {index: 0 protocol: HTTP port: 1001 ip_protocol: IPv4 interval_seconds: 0.1 timeout_seconds: 20}`},
 		{"https from outside the container", boxed, health(marathon.HTTPS, func(h *marathon.HealthCheck) { h.PortIndex = number(0) }), false,

@@ -72,23 +72,9 @@ func (r *rule) counts() bool {
 // domain reports whether the rule is about regions or zones.
 func (r *rule) domain() bool { return r.field == "@region" || r.field == "@zone" }
 
-// of is the agent's value, ok is false if it has none.
-func (r *rule) of(host *instance.Agent) (value string, ok bool) {
-	switch r.field {
-	case "hostname", "@hostname":
-		return host.Host, true
-	case "@region":
-		return host.Region, host.Region != ""
-	case "@zone":
-		return host.Zone, host.Zone != ""
-	}
-	value, ok = host.Attributes[r.field]
-	return value, ok
-}
-
 // allows reports whether one more instance may be on host.
 func (r *rule) allows(host *instance.Agent, t *tally) bool {
-	value, ok := r.of(host)
+	value, ok := host.Value(r.field)
 	if !ok {
 		return r.op == "UNLIKE"
 	}
@@ -131,7 +117,7 @@ func (r *rule) even(value string, t *tally) bool {
 
 // why the rule does not allow the host, in words.
 func (r *rule) why(host *instance.Agent, t *seen) string {
-	value, ok := r.of(host)
+	value, ok := host.Value(r.field)
 	if !ok {
 		switch r.field {
 		case "@region", "@zone":
@@ -210,9 +196,6 @@ func (t *tally) add(value string, each int) {
 
 func (t *tally) drop(value string, each int) {
 	n := t.by[value]
-	if n == 0 {
-		return
-	}
 	t.by[value] = n - 1
 	if n > each {
 		t.over--

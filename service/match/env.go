@@ -2,7 +2,6 @@ package match
 
 import (
 	"hash/fnv"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -89,7 +88,7 @@ func variables(app *marathon.App, i *instance.Instance, o *TaskOptions) *mesos.E
 	if i.Agent != nil {
 		e.add(e.prefix+"HOST", i.Agent.Host)
 	}
-	for _, name := range slices.Sorted(maps.Keys(app.Env)) {
+	for _, name := range keys(app.Env) {
 		if v := app.Env[name]; v.Secret == "" {
 			e.put(name, v.Value)
 		}
@@ -100,7 +99,7 @@ func variables(app *marathon.App, i *instance.Instance, o *TaskOptions) *mesos.E
 func (e *environment) addLabels(labels map[string]string) {
 	var names []string
 	values := make(map[string]string, len(labels))
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
+	for _, key := range keys(labels) {
 		if len(key) >= maxLabelKey || len(labels[key]) >= maxLabelValue {
 			continue
 		}

@@ -86,6 +86,8 @@ type TaskOptions struct {
 	// ServiceProbes: HTTP, HTTPS and TCP checks are not sent to the agent, the service
 	// probes itself (--health-checks=service).
 	ServiceProbes bool
+	// FrameworkID goes into the ExecutorInfo of custom executors, which need it.
+	FrameworkID string
 	// EnforceRole of the app's top-level group, for MARATHON_APP_ENFORCE_GROUP_ROLE.
 	EnforceRole bool
 }

@@ -75,7 +75,7 @@ func (p *Placed) Drop(id string) {
 	delete(p.at, id)
 	for i := range p.shape.rules {
 		r := &p.shape.rules[i]
-		if value, ok := r.of(host); ok && r.counts() {
+		if value, ok := host.Value(r.field); ok && r.counts() {
 			p.tallies[i].drop(value, r.each)
 		}
 	}
@@ -89,7 +89,7 @@ func (p *Placed) put(id string, host *instance.Agent) {
 	p.at[id] = host
 	for i := range p.shape.rules {
 		r := &p.shape.rules[i]
-		if value, ok := r.of(host); ok && r.counts() {
+		if value, ok := host.Value(r.field); ok && r.counts() {
 			p.tallies[i].add(value, r.each)
 		}
 	}

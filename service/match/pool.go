@@ -243,7 +243,7 @@ func (p *Pool) judge(w *Want, placed *Placed, from source, no *refusal) {
 		}
 		if !r.allows(p.host, t) && no.all&noConstraint == 0 {
 			no.all |= noConstraint
-			value, _ := r.of(p.host)
+			value, _ := p.host.Value(r.field)
 			no.bad, no.tally = i, t.of(value)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
 )
 
@@ -167,4 +168,113 @@ func TestOffersOfOneAgentAreOnePool(t *testing.T) {
 	if !p.Empty() {
 		t.Error("something is left")
 	}
+}
+
+// Ports of one pool come in a row and around, so that what is left stays in few ranges.
+func TestPortsOfAPoolAreInARow(t *testing.T) {
+	p := pool(t, offer(t, "h", "cpus:10;mem:1280;ports:[100-102,200-203]", "dev"))
+	seen := map[int]bool{}
+	last := 0
+	breaks := 0
+	for n := range 7 {
+		w := want(app(func(a *marathon.App) { a.PortDefinitions = definitions(0) }), n)
+		got := fits(t, p, w).Launch.Ports[0]
+		if seen[got] {
+			t.Errorf("port %d twice", got)
+		}
+		seen[got] = true
+		if last > 0 && got != last+1 {
+			breaks++
+		}
+		last = got
+	}
+	if breaks > 2 {
+		t.Errorf("%d breaks in %v", breaks, seen)
+	}
+	refused(t, p, want(app(func(a *marathon.App) { a.PortDefinitions = definitions(0) }), 9), match.InsufficientPorts, "1 ports needed, 0 offered")
+}
+
+func TestRoomIsNeverStricterThanFit(t *testing.T) {
+	p := pool(t, offer(t, "h", "cpus:1;mem:128;ports:[1-2]", "dev"))
+	for _, one := range []struct {
+		change func(*marathon.App)
+		room   bool
+	}{
+		{nil, true},
+		{func(a *marathon.App) { a.CPUs = 1.001 }, false},
+		{func(a *marathon.App) { a.Mem = 129 }, false},
+		{func(a *marathon.App) { a.Disk = 1 }, false},
+		{func(a *marathon.App) { a.GPUs = 1 }, false},
+		{func(a *marathon.App) { a.PortDefinitions = definitions(0, 0, 0) }, false},
+		{func(a *marathon.App) { a.Role = "ops" }, false},
+		{func(a *marathon.App) { a.Networks[0].Mode = marathon.BridgeNetwork }, false},
+		{func(a *marathon.App) { a.Constraints = [][]string{{"rack", "UNIQUE"}} }, true},
+	} {
+		a := app(one.change)
+		w := want(a, 1)
+		if !p.Room(w) {
+			t.Error("no room for what nothing is known of")
+		}
+		w.Placed = match.Count(a, nil)
+		if got := p.Room(w); got != one.room {
+			t.Errorf("%+v: %v", a, got)
+		}
+		if !one.room {
+			if _, no := p.Fit(w); no == nil {
+				t.Errorf("%+v fits without room", a)
+			}
+		}
+	}
+	held := want(app(nil), 1)
+	held.Placed, held.Instance.Reservation, held.Instance.Agent = match.Count(held.App, nil), new(instance.Reservation), &instance.Agent{ID: "elsewhere"}
+	if p.Room(held) {
+		t.Error("room where its reservation is not")
+	}
+}
+
+func TestLacks(t *testing.T) {
+	for _, one := range []struct {
+		change func(*marathon.App)
+		want   float64
+	}{
+		{func(a *marathon.App) { a.CPUs = 5 }, 0.2},
+		{func(a *marathon.App) { a.CPUs, a.Mem = 5, 2048 }, 0.5},
+		{func(a *marathon.App) { a.PortDefinitions = ports(20) }, 0.5},
+		{func(a *marathon.App) { a.CPUs, a.Constraints = 5, [][]string{{"x", "IS", "y"}} }, 1},
+		{func(a *marathon.App) { a.RequirePorts, a.PortDefinitions = true, ports(1) }, 1},
+	} {
+		_, no := pool(t, offer(t, "h", machine, "dev")).Fit(want(app(one.change), 1))
+		if no == nil || no.Lacks < one.want-1e-9 || no.Lacks > one.want+1e-9 {
+			t.Errorf("%+v, want %v", no, one.want)
+		}
+	}
+}
+
+func TestGPUs(t *testing.T) {
+	text := "cpus:1;mem:128;gpus:2"
+	for _, one := range []struct {
+		label string
+		waste bool
+		gpus  int
+		fits  bool
+	}{
+		{"", false, 0, false}, {"", true, 0, true}, {"restricted", true, 0, false}, {"unrestricted", false, 0, true},
+		{"", false, 1, true}, {"", false, 3, false}, {"other", false, 0, false},
+	} {
+		w := want(app(func(a *marathon.App) {
+			a.GPUs, a.Labels = one.gpus, map[string]string{"GPU_SCHEDULING_BEHAVIOR": one.label}
+		}), 1)
+		w.WasteGPUs = one.waste
+		_, no := pool(t, offer(t, "h", text, "dev")).Fit(w)
+		if (no == nil) != one.fits {
+			t.Errorf("%+v: %v", one, no)
+		}
+		if one.gpus == 3 && (no.Reason != match.InsufficientGpus || no.Text() != "3 gpus needed, 2 offered") {
+			t.Errorf("%s: %s", no.Reason, no.Text())
+		}
+	}
+	// Once the GPUs are used, the agent is like any other.
+	p := pool(t, offer(t, "h", text, "dev"))
+	fits(t, p, want(app(func(a *marathon.App) { a.GPUs, a.CPUs, a.Mem = 2, 0.5, 64 }), 1))
+	fits(t, p, want(app(func(a *marathon.App) { a.CPUs, a.Mem = 0.5, 64 }), 2))
 }

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -36,7 +35,7 @@ func Task(app *marathon.App, i *instance.Instance, resources []*mesos.Resource, 
 	}
 	c := commandOf(app, i, &o)
 	if customExecutor(executor) {
-		addExecutor(t, app, executor, c)
+		addExecutor(t, app, executor, o.FrameworkID, c)
 	} else {
 		t.Command, t.Container = c, container(app)
 	}
@@ -85,7 +84,7 @@ func customExecutor(executor string) bool { return executor != "" && executor !=
 
 // addExecutor has the task run by the user's program, which is given the app's command as
 // its arguments. It takes its own resources out of the task's.
-func addExecutor(t *mesos.TaskInfo, app *marathon.App, path string, c *mesos.CommandInfo) {
+func addExecutor(t *mesos.TaskInfo, app *marathon.App, path, framework string, c *mesos.CommandInfo) {
 	quoted := "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	args := strings.Join(app.Args, " ")
 	if app.Cmd != nil {
@@ -94,9 +93,10 @@ func addExecutor(t *mesos.TaskInfo, app *marathon.App, path string, c *mesos.Com
 	c.Shell, c.Arguments = proto.Bool(true), nil
 	c.Value = proto.String("chmod ug+rx " + quoted + " && exec " + quoted + " " + args)
 	t.Executor = &mesos.ExecutorInfo{
-		Type:       mesos.ExecutorInfo_CUSTOM.Enum(),
-		ExecutorId: &mesos.ExecutorID{Value: proto.String("marathon-" + t.TaskId.GetValue())},
-		Command:    c, Container: container(app),
+		Type:        mesos.ExecutorInfo_CUSTOM.Enum(),
+		ExecutorId:  &mesos.ExecutorID{Value: proto.String("marathon-" + t.TaskId.GetValue())},
+		FrameworkId: &mesos.FrameworkID{Value: &framework},
+		Command:     c, Container: container(app),
 	}
 	if list := quantities(executorNeed(app)); len(list) > 0 {
 		if all, err := resource.Of(t.Resources...); err == nil {
@@ -120,12 +120,22 @@ func container(app *marathon.App) *mesos.ContainerInfo {
 	return c
 }
 
+// keys are sorted.
+func keys[V any](m map[string]V) []string {
+	all := make([]string, 0, len(m))
+	for k := range m {
+		all = append(all, k)
+	}
+	slices.Sort(all)
+	return all
+}
+
 func labels(from map[string]string) *mesos.Labels {
 	if len(from) == 0 {
 		return nil
 	}
 	l := &mesos.Labels{Labels: make([]*mesos.Label, 0, len(from))}
-	for _, key := range slices.Sorted(maps.Keys(from)) {
+	for _, key := range keys(from) {
 		l.Labels = append(l.Labels, label(key, from[key]))
 	}
 	return l
