@@ -114,7 +114,7 @@ func TestSlowServers(t *testing.T) {
 			if _, err := io.WriteString(c, s); err != nil {
 				return
 			}
-			time.Sleep(every)
+			<-time.After(every)
 		}
 	}
 	endless := func(c net.Conn, every time.Duration, part string) {
@@ -122,7 +122,7 @@ func TestSlowServers(t *testing.T) {
 			if _, err := io.WriteString(c, part); err != nil {
 				return
 			}
-			time.Sleep(every)
+			<-time.After(every)
 		}
 	}
 	header := []string{"HTTP/1.1 200 OK\r\n", "A: b\r\n", "C: d\r\n", "Content-Length: 0\r\n", "\r\n"}

@@ -265,6 +265,7 @@ func (a *Agent) executorUpdate(e *executor, s *mesos.TaskStatus) {
 			a.found(t, u)
 		}
 		if a.update(t, u) && u.GetState() == mesos.TaskState_TASK_RUNNING {
+			t.untold = 0
 			if t.startedAt.IsZero() {
 				t.startedAt = a.now.Wall
 			}

@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -169,6 +171,9 @@ func TestHealthCheck(t *testing.T) {
 	command.Environment = &mesos.Environment{Variables: []*mesos.Environment_Variable{{Name: proto.String("FILE"), Value: proto.String("well")}}}
 	a.launch("app", command, health(`test -e "$FILE" || { echo no $FILE; exit 3; }`, 1000))
 	_, n := a.told("app", "healthy", 0, healthy(true))
+	if tasks := c.call(`{"type":"GET_TASKS"}`); !strings.Contains(tasks, `"healthy":true`) {
+		t.Errorf("operators do not see that it is healthy: %s", tasks)
+	}
 	c.agent.kill()
 	c.startAgent()
 	c.waitAgent()
@@ -217,6 +222,26 @@ func TestHealthCheckMisbehaves(t *testing.T) {
 			t.Errorf("%s: %d failures were told", command, failures)
 		}
 	}
+	// One that may take for ever ends with the agent, and the task does not.
+	mark := fmt.Sprintf("4000.%d", os.Getpid())
+	a.launch("lasting", scheduler.Shell("sleep 1000"), health("touch asked; exec sleep "+mark, 0), func(t *mesos.TaskInfo) { t.HealthCheck.TimeoutSeconds = proto.Float64(0) })
+	a.await("lasting", mesos.TaskState_TASK_RUNNING)
+	sleeps := func() bool {
+		return slices.ContainsFunc(c.processes(), func(pid int) bool {
+			argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // one that has ended has none
+			return string(argv) == "sleep\x00"+mark+"\x00"
+		})
+	}
+	until(t, "the check is under way", sleeps)
+	c.agent.kill()
+	until(t, "the check ends with the agent", func() bool { return !sleeps() })
+	c.startAgent()
+	c.waitAgent()
+	until(t, "the check is under way again", sleeps)
+	a.kill("lasting", nil)
+	a.await("lasting", mesos.TaskState_TASK_KILLED)
+	until(t, "the check ends with the task", func() bool { return !sleeps() })
+
 	// In the grace no failure counts.
 	a.launch("graceful", scheduler.Shell("sleep 1"), health("false", 1000))
 	a.await("graceful", mesos.TaskState_TASK_FINISHED)
