@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -55,33 +54,20 @@ func DecodeGroup(body []byte) (*GroupDraft, error) {
 	return g, nil
 }
 
-func begin(body []byte) (*reader, node, error) {
-	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	if err := wellFormed(body); err != nil {
-		return nil, node{}, err
-	}
-	r := &reader{}
-	return r, open(r, body), nil
-}
-
-// Costs of what lists hold, about one for every 60 bytes.
-const (
-	smallCost = 1
-	largeCost = 4
-	appCost   = 10
-)
-
 func readApps(n node) []*Draft {
 	drafts := []*Draft{}
 	n.list(appCost, func(e node) {
 		d := readApp(e)
 		if d != nil && d.ID == "" {
-			e.path += "/id"
-			e.wrong("error.path.missing")
+			e.missing("id")
 		}
 		drafts = append(drafts, d)
 	})
 	return drafts
+}
+
+func (n node) missing(member string) {
+	node{r: n.r, parent: n.path(), name: member}.wrong("error.path.missing")
 }
 
 var groupFields = nameSet("id apps groups dependencies scaleBy version enforceRole")
@@ -94,7 +80,7 @@ func readGroup(n node, faults *[]marathon.Violation) *GroupDraft {
 	g := &GroupDraft{
 		ID:      or(o.get("id").str(), ""),
 		Version: or(o.get("version").timestamp(), ""),
-		ScaleBy: o.get("scaleBy").number(),
+		ScaleBy: o.get("scaleBy").float(),
 		HasApps: o.has("apps"), HasGroups: o.has("groups"), HasDeps: o.has("dependencies"),
 		Dependencies: or(o.get("dependencies").stringSet(), nil),
 		EnforceRole:  o.get("enforceRole").boolean(),
@@ -107,8 +93,7 @@ func readGroup(n node, faults *[]marathon.Violation) *GroupDraft {
 		o.get("groups").list(appCost, func(e node) {
 			sub := readGroup(e, faults)
 			if sub != nil && sub.ID == "" {
-				e.path += "/id"
-				e.wrong("error.path.missing")
+				e.missing("id")
 			}
 			g.Groups = append(g.Groups, sub)
 		})
@@ -163,9 +148,9 @@ func readApp(n node) *Draft {
 	d.env = mapOf(o.get("env"), readEnv)
 	d.secrets = mapOf(o.get("secrets"), readSecret)
 	d.instances = o.get("instances").integer()
-	d.cpus = o.get("cpus").number()
-	d.mem = o.get("mem").number()
-	d.disk = o.get("disk").number()
+	d.cpus = o.get("cpus").float()
+	d.mem = o.get("mem").float()
+	d.disk = o.get("disk").float()
 	d.gpus = o.get("gpus").integer()
 	d.limits = d.readLimits(o.get("resourceLimits"))
 	d.executor = o.get("executor").str()
@@ -183,7 +168,7 @@ func readApp(n node) *Draft {
 	d.check = readCheck(o.get("check"))
 	d.readinessChecks = listOf(o.get("readinessChecks"), largeCost, readReadiness)
 	d.backoffSeconds = seconds(o.get("backoffSeconds"))
-	d.backoffFactor = o.get("backoffFactor").number()
+	d.backoffFactor = o.get("backoffFactor").float()
 	d.maxLaunchDelay = seconds(o.get("maxLaunchDelaySeconds"))
 	d.upgrade = readUpgrade(o.get("upgradeStrategy"))
 	d.killGrace = o.get("taskKillGracePeriodSeconds").integer()
@@ -280,13 +265,13 @@ func (d *Draft) readLimits(n node) *marathon.ResourceLimits {
 
 func (d *Draft) readLimit(n node) *marathon.Limit {
 	if n.raw != nil && n.raw[0] == '"' {
-		if s := text(n.raw); s != "unlimited" {
-			d.fault(n.path, "'"+s+"' is an invalid resource limit. It must be 'unlimited' or a number")
+		if s := unquote(n.raw); s != "unlimited" {
+			d.fault(n.path(), "'"+s+"' is an invalid resource limit. It must be 'unlimited' or a number")
 			return nil
 		}
 		return &marathon.Limit{Unlimited: true}
 	}
-	v := n.number()
+	v := n.float()
 	if v == nil {
 		return nil
 	}
@@ -301,9 +286,9 @@ func readExecutorResources(n node) *marathon.ExecutorResources {
 		return nil
 	}
 	return &marathon.ExecutorResources{
-		CPUs: or(o.get("cpus").number(), 0.1),
-		Mem:  or(o.get("mem").number(), 32),
-		Disk: or(o.get("disk").number(), 10),
+		CPUs: or(o.get("cpus").float(), 0.1),
+		Mem:  or(o.get("mem").float(), 32),
+		Disk: or(o.get("disk").float(), 10),
 	}
 }
 
@@ -340,21 +325,21 @@ func readUpgrade(n node) *upgrade {
 	if !ok {
 		return nil
 	}
-	u := &upgrade{over: o.get("maximumOverCapacity").number(), health: o.get("minimumHealthCapacity").number()}
-	u.added.DrainSeconds = or(o.get("drainSeconds").number(), 0)
+	u := &upgrade{over: o.get("maximumOverCapacity").float(), health: o.get("minimumHealthCapacity").float()}
+	u.added.DrainSeconds = or(o.get("drainSeconds").float(), 0)
 	u.added.MaxParallel = or(o.get("maxParallel").integer(), 0)
-	u.added.DeadlineSeconds = or(o.get("deadlineSeconds").number(), 0)
+	u.added.DeadlineSeconds = or(o.get("deadlineSeconds").float(), 0)
 	if c, ok := o.get("canary").object(canaryFields); ok {
 		u.added.Canary = &marathon.Canary{
 			Instances:    or(c.get("instances").integer(), 1),
-			PauseSeconds: or(c.get("pauseSeconds").number(), 0),
+			PauseSeconds: or(c.get("pauseSeconds").float(), 0),
 			AutoRevert:   or(c.get("autoRevert").boolean(), false),
 		}
 	}
 	if b, ok := o.get("blueGreen").object(blueGreenFields); ok {
 		u.added.BlueGreen = &marathon.BlueGreen{
 			Promotion:      or(b.get("promotion").enum("manual", "auto"), "manual"),
-			KeepOldSeconds: or(b.get("keepOldSeconds").number(), 0),
+			KeepOldSeconds: or(b.get("keepOldSeconds").float(), 0),
 		}
 	}
 	return u
@@ -416,7 +401,7 @@ func readPreStop(n node) *marathon.PreStop {
 	}
 	p := &marathon.PreStop{
 		Command:        or(o.get("command").str(), ""),
-		TimeoutSeconds: or(o.get("timeoutSeconds").number(), 10),
+		TimeoutSeconds: or(o.get("timeoutSeconds").float(), 10),
 	}
 	if h, ok := o.get("http").object(preStopHTTPFields); ok {
 		p.HTTP = &marathon.PreStopHTTP{

@@ -1,166 +1,52 @@
 package app
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 )
 
-// Documents are read from the bytes themselves, field by field: what no field asks for is
-// skipped without being built, so memory follows what the definition keeps and not what
-// somebody sends.
+// Documents are read from the bytes themselves, field by field (scan.go): what no field
+// asks for is skipped without being built, so memory follows what the definition keeps and
+// not what somebody sends.
 
+// What the parts of a definition cost, roughly in bytes.
 const (
-	maxDepth = 64
-	// maxCost bounds what one document may make, in entries of lists and maps; an object
-	// in a list costs several. 10,000 apps of ordinary size fit.
-	maxCost     = 500_000
+	smallCost = 48
+	entryCost = 100
+	largeCost = 400
+	appCost   = 700
+
+	// A document may cost freeCost and costPerByte for each of its own: ordinary apps come
+	// to about three, a list of {} to over a hundred.
+	freeCost    = 16 << 20
+	costPerByte = 4
+
 	maxProblems = 100
 )
-
-// wellFormed refuses what is not one JSON value of bounded depth.
-func wellFormed(body []byte) error {
-	depth := 0
-	for i := 0; i < len(body); i++ {
-		switch body[i] {
-		case '"':
-			i = stringEnd(body, i) - 1
-		case '{', '[':
-			if depth++; depth > maxDepth {
-				return malformed(fmt.Sprintf("nested more than %d levels deep%s", maxDepth, position(body, i)))
-			}
-		case '}', ']':
-			depth--
-		}
-	}
-	if json.Valid(body) {
-		return nil
-	}
-	var syntax *json.SyntaxError
-	if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) {
-		return malformed(syntax.Error() + position(body, int(syntax.Offset)-1))
-	}
-	return malformed("not JSON")
-}
-
-func position(body []byte, at int) string {
-	before := body[:min(max(at, 0), len(body))]
-	line := bytes.Count(before, []byte{'\n'}) + 1
-	return fmt.Sprintf(" at line %d, column %d", line, len(before)-bytes.LastIndexByte(before, '\n'))
-}
-
-// stringEnd is the index after the string that begins at i.
-func stringEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch b[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// What follows expects well-formed JSON.
-
-func blank(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
-		i++
-	}
-	return i
-}
-
-func valueEnd(b []byte, i int) int {
-	switch b[i] {
-	case '"':
-		return stringEnd(b, i)
-	case '{', '[':
-		for depth := 0; i < len(b); i++ {
-			switch b[i] {
-			case '"':
-				i = stringEnd(b, i) - 1
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1
-				}
-			}
-		}
-		return len(b)
-	}
-	for ; i < len(b); i++ {
-		switch b[i] {
-		case ',', ']', '}', ' ', '\t', '\r', '\n':
-			return i
-		}
-	}
-	return i
-}
-
-// members calls f for each member of an object until it returns false.
-func members(b []byte, f func(key, value []byte) bool) {
-	for i := blank(b, 1); b[i] != '}'; {
-		key := b[i:stringEnd(b, i)]
-		i = blank(b, i+len(key))
-		i = blank(b, i+1) // the colon
-		value := b[i:valueEnd(b, i)]
-		if !f(key, value) {
-			return
-		}
-		if i = blank(b, i+len(value)); b[i] == ',' {
-			i = blank(b, i+1)
-		}
-	}
-}
-
-func elements(b []byte, f func(value []byte) bool) {
-	for i := blank(b, 1); b[i] != ']'; {
-		value := b[i:valueEnd(b, i)]
-		if !f(value) {
-			return
-		}
-		if i = blank(b, i+len(value)); b[i] == ',' {
-			i = blank(b, i+1)
-		}
-	}
-}
-
-func text(quoted []byte) string {
-	if inner := quoted[1 : len(quoted)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
-		return string(inner)
-	}
-	var s string
-	_ = json.Unmarshal(quoted, &s) // a well-formed string always decodes
-	return s
-}
 
 // reader collects what is wrong with a document's form, in Play's words as Marathon
 // answers them.
 type reader struct {
 	problems []marathon.Violation
-	cost     int
+	left     int
 }
 
 func (r *reader) charge(n int) bool {
-	r.cost += n
-	return r.cost <= maxCost
+	r.left -= n
+	return r.left >= 0
 }
 
 // fault is what the whole reading came to.
 func (r *reader) fault() error {
 	switch {
-	case r.cost > maxCost:
-		return unprocessable("the document has more than %d entries; send it in parts", maxCost)
+	case r.left < 0:
+		return unprocessable("the document has too many entries for its size; send it in parts")
 	case len(r.problems) > 0:
 		return malformed(r.problems)
 	}
@@ -169,22 +55,41 @@ func (r *reader) fault() error {
 
 // node is a place in a document. raw is nil where nothing is.
 type node struct {
-	r    *reader
-	raw  []byte
-	path string
-	must bool
+	r   *reader
+	raw []byte
+	// The path is that of the parent, and a member's name or an element's number from 1;
+	// it is put together only where it is needed.
+	parent string
+	name   string
+	number int
+	must   bool
 }
 
-func open(r *reader, body []byte) node {
-	at := blank(body, 0)
-	return node{r: r, raw: body[at:valueEnd(body, at)], must: true}
+// begin checks the form of a document.
+func begin(body []byte) (*reader, node, error) {
+	body, err := wellFormed(body)
+	if err != nil {
+		return nil, node{}, err
+	}
+	r := &reader{left: freeCost + costPerByte*len(body)}
+	return r, node{r: r, raw: body, must: true}, nil
+}
+
+func (n node) path() string {
+	switch {
+	case n.name != "":
+		return n.parent + "/" + n.name
+	case n.number > 0:
+		return n.parent + index(n.number-1)
+	}
+	return n.parent
 }
 
 func (n node) wrong(problem string) {
 	if len(n.r.problems) >= maxProblems {
 		return
 	}
-	path := n.path
+	path := n.path()
 	if path == "" {
 		path = "/"
 	}
@@ -220,18 +125,24 @@ func (n node) kind(first byte, problem string) bool {
 	return true
 }
 
-// object is the members of a node that somebody asks for; of doubles the last counts.
+// object is the members of a node that somebody asks for.
 type object struct {
 	node
-	known map[string][]byte
+	path  string
+	known []member
 }
 
-type names map[string]bool
+type member struct {
+	name  string
+	value []byte
+}
+
+type names map[string]string
 
 func nameSet(list string) names {
 	set := names{}
 	for _, name := range strings.Fields(list) {
-		set[name] = true
+		set[name] = name
 	}
 	return set
 }
@@ -241,35 +152,52 @@ func (n node) object(known names) (object, bool) {
 	if !n.kind('{', "error.expected.jsobject") {
 		return o, false
 	}
-	o.known = map[string][]byte{}
+	o.path = n.path()
 	members(n.raw, func(key, value []byte) bool {
-		if bytes.IndexByte(key, '\\') >= 0 {
-			if name := text(key); known[name] {
-				o.known[name] = value
+		name, ok := known[string(key[1:len(key)-1])]
+		if !ok {
+			if name, ok = known[escaped(key)]; !ok {
+				return true
 			}
-		} else if known[string(key[1:len(key)-1])] {
-			o.known[string(key[1:len(key)-1])] = value
+		}
+		if m := o.member(name); m != nil {
+			m.value = value // of doubles the last counts
+		} else {
+			o.known = append(o.known, member{name, value})
 		}
 		return true
 	})
 	return o, true
 }
 
+func (o object) member(name string) *member {
+	for i := range o.known {
+		if o.known[i].name == name {
+			return &o.known[i]
+		}
+	}
+	return nil
+}
+
 func (o object) get(name string) node {
-	return node{r: o.r, raw: o.known[name], path: o.path + "/" + name}
+	n := node{r: o.r, parent: o.path, name: name}
+	if m := o.member(name); m != nil {
+		n.raw = m.value
+	}
+	return n
 }
 
 // has reports whether a member is there and not null.
 func (o object) has(name string) bool {
-	raw := o.known[name]
-	return raw != nil && raw[0] != 'n'
+	m := o.member(name)
+	return m != nil && m.value[0] != 'n'
 }
 
 func (n node) str() *string {
 	if !n.kind('"', "error.expected.jsstring") {
 		return nil
 	}
-	s := text(n.raw)
+	s := unquote(n.raw)
 	return &s
 }
 
@@ -285,7 +213,7 @@ func (n node) boolean() *bool {
 	return &v
 }
 
-func (n node) number() *float64 {
+func (n node) float() *float64 {
 	if !n.there() {
 		return nil
 	}
@@ -307,7 +235,7 @@ func (n node) long() *int64 {
 }
 
 func whole[T int | int64](n node, limit float64, problem string) *T {
-	f := n.number()
+	f := n.float()
 	if f == nil {
 		return nil
 	}
@@ -325,7 +253,7 @@ func (n node) enum(words ...string) *string {
 		return nil
 	}
 	if n.raw[0] == '"' {
-		s := text(n.raw)
+		s := unquote(n.raw)
 		for _, word := range words {
 			if strings.EqualFold(s, word) {
 				return &word
@@ -341,13 +269,13 @@ func (n node) list(cost int, f func(node)) bool {
 	if !n.kind('[', "error.expected.jsarray") {
 		return false
 	}
-	i := 0
+	path, i := n.path(), 0
 	elements(n.raw, func(value []byte) bool {
 		if !n.r.charge(cost) {
 			return false
 		}
-		f(node{r: n.r, raw: value, path: n.path + "(" + strconv.Itoa(i) + ")", must: true})
 		i++
+		f(node{r: n.r, raw: value, parent: path, number: i, must: true})
 		return true
 	})
 	return true
@@ -355,7 +283,14 @@ func (n node) list(cost int, f func(node)) bool {
 
 // listOf reads a list into a slice that is not nil, or nothing.
 func listOf[T any](n node, cost int, read func(node) *T) *[]T {
-	out := []T{}
+	size := 0
+	if n.raw != nil && n.raw[0] == '[' {
+		elements(n.raw, func([]byte) bool {
+			size++
+			return size*cost <= n.r.left
+		})
+	}
+	out := make([]T, 0, size)
 	if !n.list(cost, func(e node) {
 		if v := read(e); v != nil {
 			out = append(out, *v)
@@ -366,33 +301,46 @@ func listOf[T any](n node, cost int, read func(node) *T) *[]T {
 	return &out
 }
 
-func (n node) strings() *[]string { return listOf(n, 1, node.str) }
+func (n node) strings() *[]string { return listOf(n, smallCost, node.str) }
 
 // stringSet drops doubles and keeps the order.
 func (n node) stringSet() *[]string {
 	list := n.strings()
 	if list != nil {
-		unique := make(map[string]bool, len(*list))
-		*list = slices.DeleteFunc(*list, func(s string) bool {
-			double := unique[s]
-			unique[s] = true
-			return double
-		})
+		*list = distinct(*list)
 	}
 	return list
+}
+
+func distinct(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	return slices.DeleteFunc(list, func(s string) bool {
+		double := seen[s]
+		seen[s] = true
+		return double
+	})
 }
 
 func mapOf[T any](n node, read func(node) *T) *map[string]T {
 	if !n.kind('{', "error.expected.jsobject") {
 		return nil
 	}
-	out := map[string]T{}
+	path, size := n.path(), 0
+	members(n.raw, func(_, _ []byte) bool {
+		size++
+		return size*entryCost <= n.r.left
+	})
+	out := make(map[string]T, size)
 	members(n.raw, func(key, value []byte) bool {
-		if !n.r.charge(1) {
+		if !n.r.charge(entryCost) {
 			return false
 		}
-		name := text(key)
-		if v := read(node{r: n.r, raw: value, path: n.path + "/" + name, must: true}); v != nil {
+		name := unquote(key)
+		e := node{r: n.r, raw: value, parent: path, name: name, must: true}
+		if name == "" {
+			e.parent += "/"
+		}
+		if v := read(e); v != nil {
 			out[name] = *v
 		}
 		return true
@@ -408,4 +356,13 @@ func or[T any](p *T, otherwise T) T {
 		return otherwise
 	}
 	return *p
+}
+
+// complaint is the standard decoder's about what is not JSON, with its place.
+func complaint(body []byte) error {
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(body, new(json.RawMessage)); errors.As(err, &syntax) {
+		return malformed(syntax.Error() + position(body, int(syntax.Offset)-1))
+	}
+	return malformed("not JSON")
 }

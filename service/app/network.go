@@ -121,7 +121,7 @@ func (v *verdict) container(a *marathon.App) {
 	}
 	if l := c.LinuxInfo; l != nil {
 		if s := l.Seccomp; s != nil {
-			v.when((s.ProfileName != "") == *s.Unconfined, "/container/linuxInfo/seccomp",
+			v.when((s.ProfileName != "") == or(s.Unconfined, false), "/container/linuxInfo/seccomp",
 				"must have exactly one of profileName and unconfined: true")
 		}
 		if l.IPCInfo != nil {
