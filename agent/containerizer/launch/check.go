@@ -68,7 +68,7 @@ func (p *Program) helper(pidfd int) (init *Init, err error) {
 				err = unix.Setns(pidfd, Namespaces|unix.CLONE_NEWNS)
 			}
 			if err != nil {
-				err = fmt.Errorf("enter the container: %w", err)
+				err = fmt.Errorf("enter the container (which takes Linux 5.8 or later): %w", err)
 				return
 			}
 		}
