@@ -12,8 +12,11 @@ const (
 
 // NewID is the id of an instance of the app with that path: "/group/name" and a UUID give
 // "group_name.instance-<uuid>" (as Marathon, Instance.Id).
-func NewID(app, uuid string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(app, "/"), "/", "_") + idMark + uuid
+func NewID(app, uuid string) string { return SafePath(app) + idMark + uuid }
+
+// SafePath is an app's path as ids have it: "/group/name" is "group_name".
+func SafePath(app string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(app, "/"), "/", "_")
 }
 
 // TaskID is the id of an instance's task: "<instance>._app.<incarnation>", the first

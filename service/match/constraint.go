@@ -35,9 +35,7 @@ func newRule(c []string, instances int) rule {
 	}
 	switch r.op {
 	case "LIKE", "UNLIKE":
-		if re, err := regexp.Compile(`^(?:` + r.value + `)$`); err == nil && r.value != "" {
-			r.re = re
-		}
+		r.re = whole(r.value)
 	case "IS":
 		if scalarForm(r.value) {
 			if v, err := strconv.ParseFloat(r.value, 64); err == nil {
@@ -56,6 +54,15 @@ func newRule(c []string, instances int) rule {
 		}
 	}
 	return r
+}
+
+// whole matches all of a text; nil if the pattern is empty or none.
+func whole(pattern string) *regexp.Regexp {
+	re, err := regexp.Compile(`^(?:` + pattern + `)$`)
+	if err != nil || pattern == "" {
+		return nil
+	}
+	return re
 }
 
 // counts reports whether the rule depends on where other instances are.

@@ -3,6 +3,7 @@ package match
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -84,6 +85,16 @@ func hostOf(o *mesos.Offer) *instance.Agent {
 
 // Host describes the pool's agent as instances keep it; shared by all, never changed.
 func (p *Pool) Host() *instance.Agent { return p.host }
+
+// Share makes known the pool's description of its agent if it says the same, so that all
+// instances of an agent point to one value.
+func (p *Pool) Share(known *instance.Agent) {
+	h := p.host
+	if known != nil && known.ID == h.ID && known.Host == h.Host && known.Region == h.Region && known.Zone == h.Zone &&
+		maps.Equal(known.Attributes, h.Attributes) {
+		p.host = known
+	}
+}
 
 // Role the offers are for, "" if they do not tell.
 func (p *Pool) Role() string { return p.role }
@@ -202,7 +213,7 @@ func (p *Pool) source(w *Want, s *shape, no *refusal) (from source) {
 	from.have, from.ports = p.total, p.ports
 	switch {
 	case w.Instance.Reservation != nil:
-		from.bag = p.heldBy(w, s, no)
+		from.bag = p.heldBy(w, no)
 		from.have, from.ports = sums(from.bag, noVolume)
 		from.use = noVolume
 		return from

@@ -47,8 +47,9 @@ type volume struct {
 
 // pathRule is a constraint on where a disk is on its agent.
 type pathRule struct {
-	re     *regexp.Regexp
-	unlike bool
+	pattern string
+	re      *regexp.Regexp // nil if the pattern is none, which then allows nothing
+	unlike  bool
 }
 
 func volumesOf(app *marathon.App) []volume {
@@ -69,12 +70,7 @@ func volumesOf(app *marathon.App) []volume {
 			if len(c) < 3 || c[0] != "path" {
 				continue
 			}
-			// A pattern that is none matches nothing.
-			re, err := regexp.Compile(`^(?:` + c[2] + `)$`)
-			if err != nil {
-				re = regexp.MustCompile(`^\b\B$`)
-			}
-			one.rules = append(one.rules, pathRule{re, strings.EqualFold(c[1], "UNLIKE")})
+			one.rules = append(one.rules, pathRule{c[2], whole(c[2]), strings.EqualFold(c[1], "UNLIKE")})
 		}
 		all = append(all, one)
 	}
@@ -93,11 +89,10 @@ func (v *volume) why() string {
 	}
 	for _, r := range v.rules {
 		if r.unlike {
-			text += ", path unlike "
+			text += ", path unlike " + r.pattern
 		} else {
-			text += ", path like "
+			text += ", path like " + r.pattern
 		}
-		text += strings.TrimSuffix(strings.TrimPrefix(r.re.String(), "^(?:"), ")$")
 	}
 	return text
 }
@@ -121,7 +116,7 @@ func (v *volume) on(r *resource.Resource) bool {
 		return false
 	}
 	for _, rule := range v.rules {
-		if rule.re.MatchString(root) == rule.unlike {
+		if rule.re == nil || rule.re.MatchString(root) == rule.unlike {
 			return false
 		}
 	}
@@ -193,7 +188,7 @@ func (p *Pool) reserve(w *Want, s *shape, i *instance.Instance, taken, left reso
 		uuid := id.NewUUID(rng).String()
 		local := marathon.LocalVolume{
 			RunSpecID: w.App.ID, ContainerPath: v.path, UUID: uuid,
-			PersistenceID: safe(w.App.ID) + "#" + v.path + "#" + uuid,
+			PersistenceID: instance.SafePath(w.App.ID) + "#" + v.path + "#" + uuid,
 		}
 		i.Reservation.Volumes = append(i.Reservation.Volumes, local)
 		info.Persistence = &mesos.Resource_DiskInfo_Persistence{Id: &local.PersistenceID, Principal: text(w.Principal)}
@@ -219,7 +214,7 @@ func (p *Pool) reserve(w *Want, s *shape, i *instance.Instance, taken, left reso
 }
 
 // heldBy is what the instance holds in this pool, all of it or no.
-func (p *Pool) heldBy(w *Want, s *shape, no *refusal) resource.Resources {
+func (p *Pool) heldBy(w *Want, no *refusal) resource.Resources {
 	i := w.Instance
 	if i.Agent == nil || i.Agent.ID != p.host.ID {
 		no.all |= noReservation
@@ -333,9 +328,6 @@ func InstanceOf(operation string) string {
 // Destroys reports whether an operation is the last of those that give back what an
 // instance holds: after it nothing is left.
 func Destroys(operation string) bool { return strings.HasPrefix(operation, "unreserve#") }
-
-// safe is an app's path as ids have it.
-func safe(app string) string { return strings.ReplaceAll(strings.TrimPrefix(app, "/"), "/", "_") }
 
 func label(key, value string) *mesos.Label { return &mesos.Label{Key: &key, Value: &value} }
 

@@ -211,6 +211,12 @@ func TestDisks(t *testing.T) {
 		{"path unlike", []marathon.Volume{persistent("d", "path", 100, like("UNLIKE", "/hdd.*"))}, []string{"path:/hdd1:900", "path:/ssd1:200"}, "/ssd1:100", ""},
 		{"none like", []marathon.Volume{persistent("d", "path", 100, like("LIKE", "/ssd"))}, []string{"path:/ssd1:200"}, "",
 			"no unreserved disk of type path with 100 MiB is offered for volume d, path like /ssd"},
+		{"unlike, none left", []marathon.Volume{persistent("d", "mount", 100, func(v *marathon.PersistentVolume) {
+			v.ProfileName, v.Constraints = "fast", [][]string{{"path", "UNLIKE", "/a"}}
+		})}, []string{"mount:/a@fast:200"}, "", "no unreserved disk of type mount with 100 MiB is offered for volume d with profile fast, path unlike /a"},
+		{"no pattern", []marathon.Volume{persistent("d", "path", 100, like("UNLIKE", "("))}, []string{"path:/a:200"}, "",
+			"no unreserved disk of type path with 100 MiB is offered for volume d, path unlike ("},
+		{"without a type", []marathon.Volume{persistent("d", "", 100, nil)}, nil, ":100", ""},
 		{"profile", []marathon.Volume{persistent("d", "mount", 100, func(v *marathon.PersistentVolume) { v.ProfileName = "fast" })}, []string{"mount:/a:200", "mount:/b@fast:300"}, "/b:300", ""},
 		{"no profile", []marathon.Volume{persistent("d", "mount", 100, nil)}, []string{"mount:/b@fast:300"}, "", "no unreserved disk of type mount with 100 MiB is offered for volume d"},
 	} {
