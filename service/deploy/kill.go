@@ -60,8 +60,6 @@ const (
 
 func rank(i *instance.Instance, def *marathon.App) int {
 	switch {
-	case i.Preview:
-		return rankHidden
 	case !i.Active():
 		return rankIdle
 	case i.Condition == instance.Unreachable:
@@ -83,6 +81,9 @@ type victim struct {
 	age  time.Time // when it began
 }
 
+// useless reports whether it serves nobody and is not going to.
+func (v *victim) useless() bool { return v.i.Preview || v.rank == rankIdle }
+
 // victims in no order yet.
 func (s *stepper) victims(def *marathon.App, list []*instance.Instance) []victim {
 	out := make([]victim, len(list))
@@ -103,10 +104,17 @@ func (s *stepper) victims(def *marathon.App, list []*instance.Instance) []victim
 	return out
 }
 
-// before compares by rank, then as the app's killSelection says.
-func before(def *marathon.App) func(a, b victim) int {
+// before compares by rank, then as the app's killSelection says. Previews go before all
+// others, but not where the set itself is cut to its size.
+func before(def *marathon.App, own bool) func(a, b victim) int {
 	oldest := def != nil && def.KillSelection == marathon.OldestFirst
 	return func(a, b victim) int {
+		if a.i.Preview != b.i.Preview && !own {
+			if a.i.Preview {
+				return -1
+			}
+			return 1
+		}
 		if c := cmp.Compare(a.rank, b.rank); c != 0 {
 			return c
 		}
@@ -123,12 +131,11 @@ func before(def *marathon.App) func(a, b victim) int {
 
 func compareIDs(a, b *instance.Instance) int { return strings.Compare(a.ID, b.ID) }
 
-// first picks the n that go first, in order.
-func (s *stepper) first(def *marathon.App, list []*instance.Instance, n int) []*instance.Instance {
+// first picks the n that go first, in that order.
+func (s *stepper) first(def *marathon.App, list []*instance.Instance, n int, order func(a, b victim) int) []*instance.Instance {
 	if n <= 0 {
 		return nil
 	}
-	order := before(def)
 	all := s.victims(def, list)
 	if n < len(all) {
 		// The last of the best n is on top, so that one walk is enough for few of many.
@@ -165,6 +172,7 @@ func (w *worst) Pop() any           { return nil }
 // are the largest, so that they stay even (as Marathon 1.10,
 // mesos/Constraints.selectInstancesToKill). What serves nobody goes first all the same.
 func (s *stepper) evenly(def *marathon.App, list []*instance.Instance, n int) []*instance.Instance {
+	order := before(def, false)
 	var fields []string
 	for _, c := range def.Constraints {
 		if len(c) > 1 && strings.EqualFold(c[1], "GROUP_BY") {
@@ -172,9 +180,8 @@ func (s *stepper) evenly(def *marathon.App, list []*instance.Instance, n int) []
 		}
 	}
 	if len(fields) == 0 || n >= len(list) {
-		return s.first(def, list, n)
+		return s.first(def, list, n, order)
 	}
-	order := before(def)
 	all := s.victims(def, list)
 	slices.SortFunc(all, order)
 	size := make([]map[string]int, len(fields)) // instances by value
@@ -185,7 +192,7 @@ func (s *stepper) evenly(def *marathon.App, list []*instance.Instance, n int) []
 	var groups []*group // with the same value in every field, in order of their first one
 	var out []*instance.Instance
 	for _, v := range all {
-		if v.rank <= rankIdle && len(out) < n {
+		if v.useless() && len(out) < n {
 			out = append(out, v.i)
 			continue
 		}

@@ -24,10 +24,10 @@ func (s *stepper) restart(c *app.AppChange) bool {
 	}
 	keep := r.def.Resident() && r.p.Strategy != BlueGreen
 	if r.killOld > 0 {
-		s.kill(r.def.ID, r.def, keep, s.first(r.def, s.killable(r, false), r.killOld))
+		s.kill(r.def.ID, r.def, keep, s.first(r.def, s.killable(r, false), r.killOld, before(r.def, false)))
 	}
 	if r.killNew > 0 {
-		s.kill(r.def.ID, r.def, keep, s.first(r.def, s.killable(r, true), r.killNew))
+		s.kill(r.def.ID, r.def, keep, s.first(r.def, s.killable(r, true), r.killNew, before(r.def, true)))
 	}
 	if r.launch > 0 {
 		s.emit(Launch{App: r.def.ID, N: r.launch, Preview: r.preview})

@@ -286,8 +286,13 @@ func (w *world) step(in Input) error {
 	if checked {
 		before, _ = json.Marshal(w.d)
 	}
-	next, effects, changed, err := Step(w.now, w.d, in, w.view())
-	if err != nil {
+	var next *Deployment
+	var effects []Effect
+	var changed bool
+	var err error
+	if in == Look && w.rng.IntN(2) == 0 {
+		next, effects, changed = StepApps(w.now, w.d, w.view(), []string{"/app", "/other"})
+	} else if next, effects, changed, err = Step(w.now, w.d, in, w.view()); err != nil {
 		return err
 	}
 	if checked {
@@ -458,7 +463,7 @@ func (w *world) bounds(when string) {
 		return
 	}
 	c := w.d.Plan.Change("/app")
-	if c == nil || c.New == nil || !c.Restart || c.New.UpgradeStrategy.BlueGreen != nil {
+	if p := w.d.Progress["/app"]; c == nil || c.New == nil || !c.Restart || p != nil && p.Strategy == BlueGreen {
 		return
 	}
 	n, u := c.New.Instances, c.New.UpgradeStrategy
@@ -583,11 +588,17 @@ func (w *world) happen(i *instance.Instance, faults bool) bool {
 }
 
 // settle runs until the deployment is over; nothing fails any more.
-func (w *world) settle() {
+func (w *world) settle() { w.settleWith(Look) }
+
+// settleWith gives this input whenever it is accepted.
+func (w *world) settleWith(in Input) {
 	w.crash = 0
 	quiet := 0
 	for range 100 * (len(w.list["/app"]) + 40) {
-		if w.step(Look); w.ended != "" || w.wrong != "" {
+		if w.step(in) != nil {
+			w.step(Look)
+		}
+		if w.ended != "" || w.wrong != "" {
 			return
 		}
 		if w.turn(false) {
