@@ -136,3 +136,49 @@ func (t *Tree) cyclic(c Change) bool {
 	}
 	return false
 }
+
+// depths returns a function that counts the apps on the longest path from an app, as long
+// as the tree stays as it is. It looks only at what the app waits for, and once.
+func (t *Tree) depths() func(app string) int {
+	depth := map[vertex]int{}
+	type frame struct {
+		v    vertex
+		next []vertex
+		most int
+	}
+	return func(app string) int {
+		start := vertex{'a', app}
+		if t.apps[app] == nil {
+			return 0
+		}
+		if d, ok := depth[start]; ok {
+			return d
+		}
+		stack := []frame{{v: start, next: t.successors(start)}}
+		for {
+			f := &stack[len(stack)-1]
+			if len(f.next) > 0 {
+				v := f.next[0]
+				f.next = f.next[1:]
+				if d, ok := depth[v]; ok {
+					f.most = max(f.most, d)
+				} else {
+					depth[v] = 0 // a cycle, which no tree has, would end here
+					stack = append(stack, frame{v: v, next: t.successors(v)})
+				}
+				continue
+			}
+			d := f.most
+			if f.v.kind == 'a' {
+				d++
+			}
+			depth[f.v] = d
+			stack = stack[:len(stack)-1]
+			if len(stack) == 0 {
+				return d
+			}
+			up := &stack[len(stack)-1]
+			up.most = max(up.most, d)
+		}
+	}
+}

@@ -133,23 +133,26 @@ func (t *Tree) Apply(c Change) {
 	t.version = c.Version
 }
 
-// Preview calls f as the tree will be after a change that is not applied yet. depends is
-// what a plan wants to know: Depends after the change, and for apps that it removes
-// Depends before it. f must not write.
-func (t *Tree) Preview(c Change, f func(depends func(app string) []string)) {
-	removed := map[string][]string{}
+// Preview calls f as the tree will be after a change that is not applied yet, with what a
+// plan wants to know: depth counts the apps on the longest path of dependencies that
+// begins at an app, itself included, after the change, and for apps that it removes
+// before it. f must not write.
+func (t *Tree) Preview(c Change, f func(depth func(app string) int)) {
+	before := t.depths()
+	removed := map[string]int{}
 	for _, a := range c.Apps {
 		if a.New == nil {
-			removed[a.Old.ID] = t.Depends(a.Old.ID)
+			removed[a.Old.ID] = before(a.Old.ID)
 		}
 	}
 	t.carry(c, false)
 	defer t.carry(c, true)
-	f(func(id string) []string {
-		if before, ok := removed[id]; ok {
-			return before
+	after := t.depths()
+	f(func(id string) int {
+		if d, ok := removed[id]; ok {
+			return d
 		}
-		return t.Depends(id)
+		return after(id)
 	})
 }
 

@@ -435,10 +435,10 @@ func TestPreview(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Apps = append([]AppChange{{Old: b.App("/b")}}, c.Apps...)
-	b.Preview(c, func(depends func(string) []string) {
-		for _, id := range []string{"/b", "/c"} {
-			if got := depends(id); !slices.Equal(got, []string{"/a"}) {
-				t.Errorf("%s depends on %v", id, got)
+	b.Preview(c, func(depth func(string) int) {
+		for id, want := range map[string]int{"/a": 1, "/b": 2, "/c": 2, "/none": 0} {
+			if got := depth(id); got != want {
+				t.Errorf("depth of %s is %d, want %d", id, got, want)
 			}
 		}
 		if b.App("/b") != nil || b.App("/c") == nil {

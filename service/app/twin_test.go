@@ -105,6 +105,19 @@ func (w twin) clear(group string) {
 	maps.DeleteFunc(w.groups, func(id string, _ []string) bool { return id == group || below(id, group) })
 }
 
+// depth counts the apps on the longest path from one.
+func (w twin) depth(id string, known map[string]int) int {
+	if d, ok := known[id]; ok {
+		return d
+	}
+	most := 0
+	for _, d := range w.depends(id) {
+		most = max(most, w.depth(d, known))
+	}
+	known[id] = most + 1
+	return most + 1
+}
+
 // define puts an app; a group that was without apps gives way.
 func (w twin) define(id string, s spec, before twin) {
 	if _, was := before.apps[id]; !was && len(before.appsBelow(id)) == 0 {
@@ -443,6 +456,24 @@ func (p *pair) accepted(at string, want *twin, c Change) {
 		} else {
 			apps[a.ID()] = a.New
 		}
+	}
+	was, is := map[string]int{}, map[string]int{}
+	trace := fingerprint(p.Tree)
+	p.Preview(c, func(depth func(string) int) {
+		for _, a := range c.Apps {
+			deep := 0
+			if a.New == nil {
+				deep = p.twin.depth(a.ID(), was)
+			} else {
+				deep = want.depth(a.ID(), is)
+			}
+			if got := depth(a.ID()); got != deep {
+				p.t.Fatalf("%s: %s is at depth %d, the twin's at %d", at, a.ID(), got, deep)
+			}
+		}
+	})
+	if fingerprint(p.Tree) != trace {
+		p.t.Fatalf("%s: a preview left a trace", at)
 	}
 	p.before, p.last, p.twin = p.twin, c, *want
 	p.Apply(c)

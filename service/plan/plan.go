@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/app"
 )
 
@@ -46,55 +47,49 @@ type Plan struct {
 	Groups  []app.GroupChange `json:"groups,omitempty"`
 }
 
-// New computes the plan of a change, given the dependencies after it (before it, for
-// what is removed): what Preview of app.Tree passes on. kill are the instances to kill
-// first, by app. A change of no app gives a plan without steps.
+// New computes the plan of a change. depth is what Preview of app.Tree passes on: how
+// many apps are on the longest path of dependencies from an app, after the change, and
+// before it for what is removed. kill are the instances to kill first, by app. A change of
+// no app gives a plan without steps.
 //
 // What is removed stops first, dependents before what they depend on. Then everything new
 // is started with no instance, which is for show, as in Marathon. Then come the apps in
-// layers by their longest path of dependencies, unchanged apps included.
-func New(id string, c app.Change, depends func(app string) []string, kill map[string][]string) *Plan {
+// layers by depth, unchanged apps on their paths included.
+func New(id string, c app.Change, depth func(app string) int, kill map[string][]string) *Plan {
 	p := &Plan{ID: id, Version: c.Version, Changes: c.Apps, Groups: c.Groups}
-	var stop, rise []string
+	stop, rise := map[int][]Action{}, map[int][]Action{}
 	var start Step
-	removed := map[string]bool{}
 	for i := range c.Apps {
-		switch id := c.Apps[i].ID(); {
-		case c.Apps[i].New == nil:
-			stop = append(stop, id)
-			removed[id] = true
+		a := &c.Apps[i]
+		id := a.ID()
+		d := depth(id)
+		if a.New == nil {
+			stop[d] = append(stop[d], Action{Kind: Stop, App: id})
 			continue
-		case c.Apps[i].Old == nil:
+		}
+		if a.Old == nil {
 			start.Actions = append(start.Actions, Action{Kind: Start, App: id})
-			fallthrough
-		default:
-			rise = append(rise, id)
 		}
+		rise[d] = append(rise[d], action(a, kill[id]))
 	}
-	// How what stays depends on each other does not matter to what goes.
-	among := func(id string) []string {
-		return slices.DeleteFunc(slices.Clone(depends(id)), func(d string) bool { return !removed[d] })
-	}
-	stops := layers(stop, among)
-	slices.Reverse(stops)
-	for _, layer := range stops {
-		var s Step
-		for _, id := range layer {
-			s.Actions = append(s.Actions, Action{Kind: Stop, App: id})
-		}
-		p.Steps = append(p.Steps, s)
+	p.Steps = layers(stop)
+	if !planted.Bug("reverse stop order lost") {
+		slices.Reverse(p.Steps)
 	}
 	if len(start.Actions) > 0 {
 		p.Steps = append(p.Steps, start)
 	}
-	for _, layer := range layers(rise, depends) {
-		var s Step
-		for _, id := range layer {
-			s.Actions = append(s.Actions, action(p.Change(id), kill[id]))
-		}
-		p.Steps = append(p.Steps, s)
-	}
+	p.Steps = append(p.Steps, layers(rise)...)
 	return p
+}
+
+// layers makes a step of each depth, the least first.
+func layers(by map[int][]Action) []Step {
+	var steps []Step
+	for _, d := range slices.Sorted(maps.Keys(by)) {
+		steps = append(steps, Step{by[d]})
+	}
+	return steps
 }
 
 // action on an app that is there after the change. A change that restarts nothing is a
@@ -105,59 +100,6 @@ func action(c *app.AppChange, kill []string) Action {
 		return Action{Kind: Restart, App: c.New.ID}
 	}
 	return Action{Kind: Scale, App: c.New.ID, Kill: kill}
-}
-
-// layers puts apps that have the same longest path of dependencies together, the
-// shortest first; each layer is in the order of ids.
-func layers(ids []string, depends func(app string) []string) [][]string {
-	by := map[int][]string{}
-	depth := map[string]int{}
-	for _, id := range ids {
-		d := longest(id, depends, depth)
-		by[d] = append(by[d], id)
-	}
-	var out [][]string
-	for _, d := range slices.Sorted(maps.Keys(by)) {
-		out = append(out, by[d])
-	}
-	return out
-}
-
-// longest path from an app, in apps. depth keeps what is known; 0 is being looked at,
-// so that a cycle, which no tree has, would end.
-func longest(id string, depends func(app string) []string, depth map[string]int) int {
-	if d, ok := depth[id]; ok {
-		return d
-	}
-	type frame struct {
-		id   string
-		rest []string
-		max  int
-	}
-	depth[id] = 0
-	stack := []frame{{id: id, rest: depends(id)}}
-	for {
-		f := &stack[len(stack)-1]
-		if len(f.rest) == 0 {
-			d := f.max + 1
-			depth[f.id] = d
-			stack = stack[:len(stack)-1]
-			if len(stack) == 0 {
-				return d
-			}
-			up := &stack[len(stack)-1]
-			up.max = max(up.max, d)
-			continue
-		}
-		next := f.rest[0]
-		f.rest = f.rest[1:]
-		if d, ok := depth[next]; ok {
-			f.max = max(f.max, d)
-			continue
-		}
-		depth[next] = 0
-		stack = append(stack, frame{id: next, rest: depends(next)})
-	}
 }
 
 // Locks are the apps that no other deployment may touch meanwhile, in order.

@@ -56,7 +56,7 @@ func definitions(t *testing.T, lines string) []*marathon.App {
 
 // of plans a change of a tree.
 func of(tree *app.Tree, c app.Change, kill map[string][]string) (p *Plan) {
-	tree.Preview(c, func(depends func(string) []string) { p = New("id", c, depends, kill) })
+	tree.Preview(c, func(depth func(string) int) { p = New("id", c, depth, kill) })
 	return p
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -118,27 +119,49 @@ func (f *field) change() (app.Change, error) {
 func TestEveryPlanReachesItsTarget(t *testing.T) {
 	deep, stops := 0, 0
 	for seed := range uint64(150) {
-		f := &field{t: t, rng: rand.New(rand.NewPCG(seed, 7)), tree: newTree(), now: now, running: map[string]*marathon.App{}}
-		for i := range 25 {
-			c, err := f.change()
-			if err != nil {
-				continue
-			}
-			before := graph(f.tree)
-			p := of(f.tree, c, nil)
-			f.tree.Apply(c)
-			if err := f.carryOut(p, before, graph(f.tree)); err != nil {
-				t.Fatalf("seed %d, write %d: %v\nplan: %s", seed, i, err, text(p))
-			}
-			f.plans = append(f.plans, p)
+		plans, wrong := walk(seed, t)
+		if wrong != nil {
+			t.Fatalf("seed %d: %v", seed, wrong)
+		}
+		for _, p := range plans {
 			deep = max(deep, len(p.Steps))
-			if len(p.Steps) > 1 && p.Steps[0].Actions[0].Kind == Stop && p.Steps[1].Actions[0].Kind == Stop {
+			if len(p.Steps) > 1 && p.Steps[1].Actions[0].Kind == Stop {
 				stops++
 			}
 		}
 	}
 	if deep < 6 || stops < 20 {
 		t.Errorf("the plans were too simple: at most %d steps, %d with more than one to stop", deep, stops)
+	}
+}
+
+// walk makes the writes of a seed and carries out their plans.
+func walk(seed uint64, t *testing.T) ([]*Plan, error) {
+	f := &field{t: t, rng: rand.New(rand.NewPCG(seed, 7)), tree: newTree(), now: now, running: map[string]*marathon.App{}}
+	for i := range 25 {
+		c, err := f.change()
+		if err != nil {
+			continue
+		}
+		before := graph(f.tree)
+		p := of(f.tree, c, nil)
+		f.tree.Apply(c)
+		if err := f.carryOut(p, before, graph(f.tree)); err != nil {
+			return nil, fmt.Errorf("write %d: %v\nplan: %s", i, err, text(p))
+		}
+		f.plans = append(f.plans, p)
+	}
+	return f.plans, nil
+}
+
+// The bug is planted by the build tag "planted"; the seeds must find it.
+func TestPlantedBugIsFound(t *testing.T) {
+	out, err := exec.Command("go", "test", "-tags", "planted", "-count=1", "-run", "^TestPlanted$", "-v", ".").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "that depends on it") {
+		t.Errorf("found something else:\n%s", out)
 	}
 }
 

@@ -71,8 +71,11 @@ func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
 	return p, nil
 }
 
-func (s *Service) planOf(w write) *plan.Plan {
-	return plan.New(s.uuid(), w.change, s.tree.Depends, w.kill)
+func (s *Service) planOf(w write) (p *plan.Plan) {
+	s.tree.Preview(w.change, func(depth func(app string) int) {
+		p = plan.New(s.uuid(), w.change, depth, w.kill)
+	})
+	return p
 }
 
 // locked is the 409 that clients know by its deployments.
