@@ -399,3 +399,19 @@ func (a *App) Resident() bool {
 
 // PerAgent reports whether the app follows the agents instead of a number.
 func (a *App) PerAgent() bool { return a.Scaling != nil && a.Scaling.Kind == "per-agent" }
+
+// ServicePorts are the service ports of the port mappings or definitions, in their order.
+func (a *App) ServicePorts() []int {
+	if c := a.Container; c != nil && len(c.PortMappings) > 0 {
+		ports := make([]int, len(c.PortMappings))
+		for i := range c.PortMappings {
+			ports[i] = c.PortMappings[i].ServicePort
+		}
+		return ports
+	}
+	ports := make([]int, len(a.PortDefinitions))
+	for i := range a.PortDefinitions {
+		ports[i] = a.PortDefinitions[i].Port
+	}
+	return ports
+}

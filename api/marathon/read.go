@@ -1,19 +1,26 @@
 package marathon
 
-// AppInfo is an App as it is read: its definition and what became of it.
+// AppInfo is an App as it is read: its definition and what became of it. What was not
+// asked for is absent: nil, not empty.
 type AppInfo struct {
 	*App
-	TasksStaged           int               `json:"tasksStaged"`
-	TasksRunning          int               `json:"tasksRunning"`
-	TasksHealthy          int               `json:"tasksHealthy"`
-	TasksUnhealthy        int               `json:"tasksUnhealthy"`
-	Deployments           []Identifiable    `json:"deployments"`
-	Tasks                 []Task            `json:"tasks,omitempty"`
+	*TaskCounts
+	Deployments           []Identifiable    `json:"deployments,omitzero"`
+	Tasks                 []Task            `json:"tasks,omitzero"`
 	LastTaskFailure       *TaskFailure      `json:"lastTaskFailure,omitempty"`
-	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitempty"`
+	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitzero"`
 	TaskStats             *TaskStats        `json:"taskStats,omitempty"`
 	// PreviewTasks are the new set of a blue-green deployment before its promotion.
 	PreviewTasks []Task `json:"previewTasks,omitempty"`
+}
+
+// TaskCounts counts an app's tasks. Healthy and unhealthy ones are those whose checks
+// have told something.
+type TaskCounts struct {
+	TasksStaged    int `json:"tasksStaged"`
+	TasksRunning   int `json:"tasksRunning"`
+	TasksHealthy   int `json:"tasksHealthy"`
+	TasksUnhealthy int `json:"tasksUnhealthy"`
 }
 
 type Identifiable struct {
@@ -23,7 +30,7 @@ type Identifiable struct {
 // Task is one instance's task.
 type Task struct {
 	AppID              string         `json:"appId"`
-	HealthCheckResults []HealthResult `json:"healthCheckResults,omitempty"`
+	HealthCheckResults []HealthResult `json:"healthCheckResults"`
 	CheckResult        any            `json:"checkResult,omitempty"`
 	Host               string         `json:"host"`
 	ID                 string         `json:"id"`
@@ -34,7 +41,7 @@ type Task struct {
 	State              string         `json:"state"`
 	StagedAt           Version        `json:"stagedAt,omitempty"`
 	StartedAt          Version        `json:"startedAt,omitempty"`
-	Version            Version        `json:"version"`
+	Version            Version        `json:"version,omitempty"`
 	LocalVolumes       []LocalVolume  `json:"localVolumes"`
 	Region             string         `json:"region,omitempty"`
 	Zone               string         `json:"zone,omitempty"`
@@ -95,15 +102,19 @@ type TaskStats struct {
 }
 
 type StatsOf struct {
-	Stats struct {
-		Counts struct {
-			Staged    int `json:"staged"`
-			Running   int `json:"running"`
-			Healthy   int `json:"healthy"`
-			Unhealthy int `json:"unhealthy"`
-		} `json:"counts"`
-		LifeTime *LifeTime `json:"lifeTime,omitempty"`
-	} `json:"stats"`
+	Stats Stats `json:"stats"`
+}
+
+type Stats struct {
+	Counts   StatsCounts `json:"counts"`
+	LifeTime *LifeTime   `json:"lifeTime,omitempty"`
+}
+
+type StatsCounts struct {
+	Staged    int `json:"staged"`
+	Running   int `json:"running"`
+	Healthy   int `json:"healthy"`
+	Unhealthy int `json:"unhealthy"`
 }
 
 type LifeTime struct {
@@ -142,10 +153,18 @@ type Deployment struct {
 
 	// What Stoa adds; absent unless the deployment uses it.
 
-	// Paused says what a canary or blue-green deployment waits for.
+	// Paused says why the deployment stands still: "operator", "canary" or "blue-green".
 	Paused string `json:"paused,omitempty"`
 	// Deadline after which the deployment goes back.
 	Deadline Version `json:"deadline,omitempty"`
+	// Reverts is the deployment that this one takes back.
+	Reverts string `json:"reverts,omitempty"`
+
+	// Only with embed=waiting.
+
+	// By is who asked for it, StartedAt when.
+	By        string  `json:"by,omitempty"`
+	StartedAt Version `json:"startedAt,omitempty"`
 }
 
 type DeploymentStep struct {
@@ -155,9 +174,10 @@ type DeploymentStep struct {
 type DeploymentAction struct {
 	// Action is "StartApplication", "ScaleApplication", "RestartApplication" or
 	// "StopApplication".
-	Action                string            `json:"action"`
-	App                   string            `json:"app"`
-	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitempty"`
+	Action string `json:"action"`
+	App    string `json:"app"`
+	// ReadinessCheckResults of current actions; nil in steps.
+	ReadinessCheckResults []ReadinessResult `json:"readinessCheckResults,omitzero"`
 	// Waiting says in words what the action waits for; only in /v2/deployments?embed=waiting.
 	Waiting string `json:"waiting,omitempty"`
 }

@@ -44,7 +44,7 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 	kind := call.GetType()
 	if write := reads[kind]; write != nil {
 		p := s.reply(w, r, c.String())
-		p.close(write(s.View.Root(), p, c))
+		p.Close(write(s.View.Root(), p, c))
 		return
 	}
 	switch kind {

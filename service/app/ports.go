@@ -51,20 +51,7 @@ func (p *ports) free(from int) int {
 }
 
 // servicePorts of an app, in order: its container's mappings, else its definitions.
-func servicePorts(a *marathon.App) []int {
-	if c := a.Container; c != nil && len(c.PortMappings) > 0 {
-		ports := make([]int, len(c.PortMappings))
-		for i := range c.PortMappings {
-			ports[i] = c.PortMappings[i].ServicePort
-		}
-		return ports
-	}
-	ports := make([]int, len(a.PortDefinitions))
-	for i := range a.PortDefinitions {
-		ports[i] = a.PortDefinitions[i].Port
-	}
-	return ports
-}
+func servicePorts(a *marathon.App) []int { return a.ServicePorts() }
 
 // setServicePorts on a, which is nobody else's; what it points to may be.
 func setServicePorts(a *marathon.App, ports []int) {
