@@ -16,8 +16,8 @@ type ports struct {
 	taken    []uint64
 }
 
-func newPorts(min, max int) ports {
-	return ports{used: map[int]int{}, min: min, max: max, taken: make([]uint64, (max-min+63)/64)}
+func newPorts(low, high int) ports {
+	return ports{used: map[int]int{}, min: low, max: high, taken: make([]uint64, (max(high-low, 0)+63)/64)}
 }
 
 // automatic reports whether a port is one of those that are given out.
@@ -142,7 +142,7 @@ func (l *allotment) assign(a, old *marathon.App) error {
 			continue
 		}
 		l.next = l.t.ports.free(l.next)
-		for l.explicit[l.next] {
+		for l.next < l.t.o.PortMax && l.explicit[l.next] {
 			l.next = l.t.ports.free(l.next + 1)
 		}
 		if l.next >= l.t.o.PortMax {

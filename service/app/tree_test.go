@@ -305,6 +305,22 @@ func TestRestartIfNeeded(t *testing.T) {
 	}
 }
 
+// How many instances an app has that follows the agents is for the service to say.
+func TestPerAgentInstances(t *testing.T) {
+	b := newBed(t)
+	doc := app("/g/a", `"scaling":{"kind":"per-agent"}`)
+	b.must(b.create(doc))
+	old := b.App("/g/a")
+	b.must(b.Scale(b.tick(), map[string]int{"/g/a": 7}))
+	b.must(b.update("["+doc+"]", Mode{Replace: true}))
+	b.must(b.put("/g", `{"apps":[`+doc+`]}`))
+	b.must(b.put("/g", `{"scaleBy":2}`))
+	b.must(b.Rollback(b.tick(), old))
+	if a := b.App("/g/a"); a.Instances != 7 {
+		t.Errorf("%d instances", a.Instances)
+	}
+}
+
 func TestVersionsGrow(t *testing.T) {
 	b := newBed(t)
 	last := b.must(b.Create(t0, b.draft(app("/a")))).Version
@@ -376,6 +392,12 @@ func TestServicePorts(t *testing.T) {
 	want("/m", 10001, 99)
 	b.must(b.update(`[{"id":"/m",`+mapped+`}]`, Mode{}))
 	want("/m", 10001, 99)
+}
+
+func TestNoServicePortsAtAll(t *testing.T) {
+	b := newBed(t, func(o *Options) { o.PortMin, o.PortMax = 0, 0 })
+	b.refused(500, "All ports in the range [0-0) are already in use")(b.create(app("/a")))
+	b.must(b.create(app("/a", `"portDefinitions":[{"port":80}]`)))
 }
 
 // A version from before has a port that another app was given since.

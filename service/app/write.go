@@ -23,8 +23,10 @@ type write struct {
 	anew map[string]bool
 	// restart was asked for, or is to be only where it is needed.
 	restart, ifNeeded bool
-	past              bool // see allotment
-	force             bool
+	// scaling is a write that sets instances and nothing else.
+	scaling bool
+	past    bool // see allotment
+	force   bool
 	// exempt are changes that go back: what was, may be again.
 	exempt bool
 	// where in the document an app is, if it is not all of it.
@@ -203,6 +205,7 @@ func (t *Tree) Restart(now time.Time, ids []string) (Change, error) {
 // Scale sets instances; ids that are unknown are refused with 404.
 func (t *Tree) Scale(now time.Time, instances map[string]int) (Change, error) {
 	w := t.write()
+	w.scaling = true
 	for _, id := range slices.Sorted(maps.Keys(instances)) {
 		if t.apps[id] == nil {
 			return Change{}, notFound("App", id)
@@ -249,6 +252,9 @@ func (w *write) finish(now time.Time) (Change, error) {
 			continue
 		}
 		next := *a
+		if old != nil && old.PerAgent() && next.PerAgent() && !w.scaling {
+			next.Instances = old.Instances // the agents' number, whatever documents say
+		}
 		if err := l.assign(&next, old); err != nil {
 			return Change{}, err
 		}
