@@ -82,6 +82,7 @@ func VersionOf(t time.Time) Version {
 // written as a string or as {"secret": name}.
 type EnvValue struct{ Value, Secret string }
 
+// Secret names a value in the secret store; environment and volumes refer to it by key.
 type Secret struct {
 	Source string `json:"source"`
 }
@@ -92,11 +93,14 @@ type Limit struct {
 	Unlimited bool
 }
 
+// ResourceLimits let a task use more than it asked for; nil is no limit of its own.
 type ResourceLimits struct {
 	CPUs *Limit `json:"cpus,omitempty"`
 	Mem  *Limit `json:"mem,omitempty"`
 }
 
+// ExecutorResources are for a custom executor, beside those of its task: CPUs, and Mem
+// and Disk in MiB.
 type ExecutorResources struct {
 	CPUs float64 `json:"cpus"`
 	Mem  float64 `json:"mem"`
@@ -119,6 +123,7 @@ const (
 	ContainerNetwork = "container"
 )
 
+// Network is one that instances join. Name is for mode container only.
 type Network struct {
 	Name   string            `json:"name,omitempty"`
 	Mode   string            `json:"mode"`
@@ -133,6 +138,7 @@ type PortDefinition struct {
 	Port     int               `json:"port"`
 }
 
+// Container says what instances run in; Docker is nil for a Mesos container without image.
 type Container struct {
 	// Type is "DOCKER" or "MESOS".
 	Type    string   `json:"type"`
@@ -143,6 +149,7 @@ type Container struct {
 	LinuxInfo    *LinuxInfo    `json:"linuxInfo,omitempty"`
 }
 
+// Docker is the image and, for type DOCKER, how the Docker engine runs it.
 type Docker struct {
 	Image          string            `json:"image"`
 	ForcePullImage bool              `json:"forcePullImage"`
@@ -151,15 +158,19 @@ type Docker struct {
 	PullConfig     *PullConfig       `json:"pullConfig,omitempty"`
 }
 
+// DockerParameter is an option of "docker run".
 type DockerParameter struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 }
 
+// PullConfig names the secret with the registry's credentials.
 type PullConfig struct {
 	Secret string `json:"secret"`
 }
 
+// PortMapping is a port of an app outside host mode. HostPort nil is not reachable on the
+// host, 0 any port of it; ContainerPort 0 is the same as the host's.
 type PortMapping struct {
 	ContainerPort int               `json:"containerPort"`
 	HostPort      *int              `json:"hostPort,omitempty"`
@@ -170,16 +181,19 @@ type PortMapping struct {
 	NetworkNames  []string          `json:"networkNames,omitempty"`
 }
 
+// LinuxInfo is what only Linux has; for type MESOS.
 type LinuxInfo struct {
 	Seccomp *Seccomp `json:"seccomp,omitempty"`
 	IPCInfo *IPCInfo `json:"ipcInfo,omitempty"`
 }
 
+// Seccomp is a profile by name, or none at all.
 type Seccomp struct {
 	ProfileName string `json:"profileName,omitempty"`
 	Unconfined  *bool  `json:"unconfined,omitempty"`
 }
 
+// IPCInfo is the IPC namespace: mode PRIVATE or SHARE_PARENT.
 type IPCInfo struct {
 	Mode string `json:"mode"`
 	// ShmSize is in MiB.
@@ -196,6 +210,7 @@ type Volume struct {
 	Secret        string            `json:"secret,omitempty"`
 }
 
+// PersistentVolume is made of an agent's disk and stays there for the instance.
 type PersistentVolume struct {
 	// Type is "root", "path" or "mount".
 	Type string `json:"type"`
@@ -206,6 +221,8 @@ type PersistentVolume struct {
 	Constraints [][]string `json:"constraints"`
 }
 
+// ExternalVolume is provided from outside: by "dvdi", with options named
+// "dvdi/…", or "csi", with structured ones.
 type ExternalVolume struct {
 	Name     string         `json:"name,omitempty"`
 	Provider string         `json:"provider"`
@@ -227,6 +244,8 @@ const (
 	MesosTCP   = "MESOS_TCP"
 )
 
+// HealthCheck is one check of an instance's health, in seconds. Exactly one of Port and
+// PortIndex is set but for COMMAND.
 type HealthCheck struct {
 	Protocol               string   `json:"protocol"`
 	Path                   *string  `json:"path,omitempty"`
@@ -253,6 +272,7 @@ func (h *HealthCheck) ByKernel() bool {
 	return false
 }
 
+// Command is a shell command or an argument vector.
 type Command struct {
 	Value string   `json:"value,omitempty"`
 	Argv  []string `json:"argv,omitempty"`
@@ -268,6 +288,7 @@ type Check struct {
 	DelaySeconds    int        `json:"delaySeconds"`
 }
 
+// HTTPCheck asks by HTTP or HTTPS; exactly one of PortIndex and Port is set.
 type HTTPCheck struct {
 	PortIndex *int   `json:"portIndex,omitempty"`
 	Port      *int   `json:"port,omitempty"`
@@ -275,20 +296,24 @@ type HTTPCheck struct {
 	Scheme    string `json:"scheme,omitempty"`
 }
 
+// TCPCheck connects; exactly one of PortIndex and Port is set.
 type TCPCheck struct {
 	PortIndex *int `json:"portIndex,omitempty"`
 	Port      *int `json:"port,omitempty"`
 }
 
+// ExecCheck runs a command beside the task.
 type ExecCheck struct {
 	Command ShellOrArgv `json:"command"`
 }
 
+// ShellOrArgv is a shell command or an argument vector.
 type ShellOrArgv struct {
 	Shell string   `json:"shell,omitempty"`
 	Argv  []string `json:"argv,omitempty"`
 }
 
+// ReadinessCheck is asked during deployments, until one of the codes is the answer.
 type ReadinessCheck struct {
 	Name                    string `json:"name"`
 	Protocol                string `json:"protocol"`
@@ -300,6 +325,7 @@ type ReadinessCheck struct {
 	PreserveLastResponse    bool   `json:"preserveLastResponse"`
 }
 
+// UpgradeStrategy bounds what a deployment does, as shares of Instances from 0 to 1.
 type UpgradeStrategy struct {
 	MaximumOverCapacity   float64 `json:"maximumOverCapacity"`
 	MinimumHealthCapacity float64 `json:"minimumHealthCapacity"`
@@ -333,6 +359,7 @@ type BlueGreen struct {
 	KeepOldSeconds float64 `json:"keepOldSeconds,omitempty"`
 }
 
+// KillSelection says which instances go first when there are too many.
 type KillSelection string
 
 const (
@@ -347,16 +374,19 @@ type UnreachableStrategy struct {
 	Disabled             bool
 }
 
+// Residency is shown for apps with persistent volumes; it has no effect of its own.
 type Residency struct {
 	RelaunchEscalationTimeoutSeconds int64  `json:"relaunchEscalationTimeoutSeconds"`
 	TaskLostBehavior                 string `json:"taskLostBehavior"`
 }
 
+// VersionInfo has the versions that last changed Instances, and anything else.
 type VersionInfo struct {
 	LastScalingAt      Version `json:"lastScalingAt"`
 	LastConfigChangeAt Version `json:"lastConfigChangeAt"`
 }
 
+// RestartPolicy says after which ends a task is started again.
 type RestartPolicy string
 
 const (
@@ -379,6 +409,7 @@ type PreStop struct {
 	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
 }
 
+// PreStopHTTP is a GET of the instance's own port.
 type PreStopHTTP struct {
 	PortIndex int    `json:"portIndex"`
 	Path      string `json:"path"`

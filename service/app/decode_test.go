@@ -237,6 +237,22 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+func TestURI(t *testing.T) {
+	for uri, want := range map[string]bool{
+		"http://a/b": true, "http://u:p@a:80/b?c=d#e": true, "hdfs://a/b%20c": true, "file:///etc/x": true,
+		"/etc/x": true, "x.tgz": true, "mailto:a": true, "http://[::1]:80/x": true, "s3n://b/ö": true, "a/b:c": true,
+		"http://a/?x=[1]": true, "svn+ssh://a": true, "//a/b": true, "#x": true, "docker:///x": true,
+		"http://a b": false, "http://a/b c": false, "http://a/%zz": false, "http://a/%2": false, "::": false, ":a": false,
+		"1:2": false, "http:": false, "http://": false, "http://?": false, "http://[::1/x": false, "http://a]/x": false,
+		"http://a/[x]": false, "a{b}": false, "a|b": false, `a\b`: false, "a\tb": false, "a#b#c": false, "http://[]": false,
+		"http://x[::1]": false, "-a:b": false, "http://u@[::1": false,
+	} {
+		if validURI(uri) != want {
+			t.Errorf("%q: %v", uri, !want)
+		}
+	}
+}
+
 func TestNeedsRestart(t *testing.T) {
 	o := settings([]string{"gpu_resources"})
 	old := definition(t, []byte(`{"id":"/a","cmd":"x","healthChecks":[{"path":"/h"},{"protocol":"MESOS_TCP"}],"resourceLimits":{"mem":256}}`), o)

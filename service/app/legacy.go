@@ -1,10 +1,7 @@
 package app
 
 import (
-	"net/url"
-	"path"
 	"reflect"
-	"strings"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 )
@@ -48,21 +45,6 @@ func (d *Draft) modernFetch(l legacy) {
 		return
 	}
 	d.fetch = &fetch
-}
-
-// archive guesses from the name, as Mesos's fetcher unpacks.
-func archive(uri string) bool {
-	u, err := url.Parse(uri)
-	if err != nil {
-		return false
-	}
-	switch path.Ext(u.Path) {
-	case ".tar", ".gz", ".tgz", ".tbz2", ".txz", ".zip":
-		return true
-	case ".bz2", ".xz":
-		return strings.Contains(path.Base(u.Path), ".tar.")
-	}
-	return false
 }
 
 func (d *Draft) modernPorts(l legacy) {

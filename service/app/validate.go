@@ -3,7 +3,6 @@ package app
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,12 +10,6 @@ import (
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 )
-
-// validURI is stricter than url.Parse, as Java's URI is, which reads what Marathon gets.
-func validURI(s string) bool {
-	_, err := url.Parse(s)
-	return err == nil && !strings.ContainsAny(s, " \"<>\\^`{|}\t\r\n")
-}
 
 // maxSize bounds a definition as it is stored, in bytes; a record has room for 256 KiB.
 const maxSize = 240 << 10
