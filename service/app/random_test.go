@@ -48,7 +48,7 @@ var fragments = map[string][]string{
 	"taskKillGracePeriodSeconds": {`0`, `9`}, "killSelection": {`"OLDEST_FIRST"`, `"youngest_first"`},
 	"unreachableStrategy": {`"disabled"`, `{}`, `{"inactiveAfterSeconds":1,"expungeAfterSeconds":2}`},
 	"residency":           {`{}`, `{"taskLostBehavior":"WAIT_FOREVER"}`}, "tty": {`true`, `false`}, "user": {`"u"`, `""`},
-	"dependencies":  {`[]`, `["/a"]`, `["b","/c","b"]`},
+	"dependencies":  {`[]`, `["/a"]`, `["b","/c","/b"]`},
 	"restartPolicy": {`"ALWAYS"`, `"NEVER"`}, "restartPolicyOnChange": {`"always"`, `"if-needed"`},
 	"scaling": {`{"kind":"fixed"}`, `{"kind":"per-agent"}`}, "preStop": {`{}`, `{"command":"x"}`, `{"http":{}}`},
 }

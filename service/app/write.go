@@ -156,7 +156,7 @@ func (w *write) define(id string, d *Draft, base, prefix string, alone bool) {
 	w.where[id] = prefix
 }
 
-// resolve makes the dependencies of an app just built absolute.
+// resolve makes the dependencies of an app just built absolute, each once.
 func resolve(a *marathon.App, base string) {
 	for i, d := range a.Dependencies {
 		if abs := Path(d, base); abs != d {
@@ -164,6 +164,7 @@ func resolve(a *marathon.App, base string) {
 			for ; i < len(a.Dependencies); i++ {
 				a.Dependencies[i] = Path(a.Dependencies[i], base)
 			}
+			a.Dependencies = distinct(a.Dependencies)
 			return
 		}
 	}
