@@ -264,11 +264,12 @@ func (t *Tree) Revert(now time.Time, changes []AppChange, groups []GroupChange) 
 	w := t.write()
 	w.past, w.exempt = true, true
 	w.anew = map[string]bool{}
-	// More says how much more is below a group with what was computed so far.
-	more := map[string]int{}
-	count := func(id string, by int) {
+	// gone counts the apps and definitions below a group that are taken back. What comes
+	// back does not matter: a group that was created with the changes had nothing before.
+	gone := map[string]int{}
+	remove := func(id string) {
 		above(id, func(g string) bool {
-			more[g] += by
+			gone[g]++
 			return true
 		})
 	}
@@ -279,12 +280,11 @@ func (t *Tree) Revert(now time.Time, changes []AppChange, groups []GroupChange) 
 		switch {
 		case c.New == nil && now == nil:
 			w.apps[id] = c.Old
-			count(id, 1)
 		case c.New == nil || now == nil || now.Version != c.New.Version:
 			// Somebody else's by now.
 		case c.Old == nil:
 			w.apps[id] = nil
-			count(id, -1)
+			remove(id)
 		default:
 			w.apps[id] = c.Old
 			w.anew[id] = true // what was launched for the change has to go
@@ -294,7 +294,9 @@ func (t *Tree) Revert(now time.Time, changes []AppChange, groups []GroupChange) 
 		return cmp.Compare(b.id(), a.id())
 	})
 	for _, c := range inner {
-		w.revertGroup(c, more, count)
+		if w.revertGroup(c, gone[c.id()]) {
+			remove(c.id())
+		}
 	}
 	return w.finish(now)
 }
@@ -306,7 +308,8 @@ func (c GroupChange) id() string {
 	return c.Old.ID
 }
 
-func (w *write) revertGroup(c GroupChange, more map[string]int, count func(id string, by int)) {
+// revertGroup reports whether the definition goes. gone is how much below it does.
+func (w *write) revertGroup(c GroupChange, gone int) bool {
 	id := c.id()
 	n := w.t.groups[id]
 	g := Group{ID: id}
@@ -315,26 +318,21 @@ func (w *write) revertGroup(c GroupChange, more map[string]int, count func(id st
 		g = *n.def
 	}
 	old, new := c.Old, c.New
-	left := more[id] // apps and definitions below, without this one
-	if n != nil {
-		left += n.apps + n.defs
-		if defined {
-			left--
-		}
+	left := -gone // apps and definitions below, without this one
+	if defined {
+		left += n.apps + n.defs - 1
 	}
 	implicit := old != nil && old.Version == ""
 	switch {
 	case new == nil && !defined:
 		g = *old
-		count(id, 1)
 	case new == nil:
 		g.Dependencies = difference(g.Dependencies, nil, old.Dependencies)
 	case !defined:
-		return // somebody removed it
+		return false // somebody removed it
 	case sameGroup(&g, new) && (implicit || old == nil && left == 0):
 		w.groups[id] = nil
-		count(id, -1)
-		return
+		return true
 	case old == nil:
 		g.Dependencies = difference(g.Dependencies, new.Dependencies, nil)
 	default:
@@ -345,6 +343,7 @@ func (w *write) revertGroup(c GroupChange, more map[string]int, count func(id st
 		}
 	}
 	w.groups[id] = &g
+	return false
 }
 
 // difference is a without what is in minus and with what is in plus, in order.
