@@ -127,14 +127,15 @@ func psCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := tasks(st)
-			if !all {
+			known := tasks(st)
+			runs := s.allRuns(c.Context(), st)
+			rows := slices.Clone(known)
+			if all {
+				rows = append(rows, gone(st, known, runs)...)
+			} else {
 				rows = slices.DeleteFunc(rows, func(r taskRow) bool { return !r.live })
 			}
-			if all {
-				rows = append(rows, s.forgotten(c.Context(), st)...)
-			}
-			rows = append(rows, s.waiting(c.Context(), st)...)
+			rows = append(rows, coming(known, runs)...)
 			none := "No tasks run. `stoa run -- sleep 60` starts one; `stoa ps -a` shows ended ones."
 			if all {
 				none = "No task ran yet. `stoa run -- echo hello` runs one."
@@ -162,34 +163,42 @@ func psCommand(s *session) *cobra.Command {
 	return c
 }
 
-// waiting are the instances of runs that have no task yet.
-func (s *session) waiting(ctx context.Context, st *masterpb.Response_GetState) (rows []taskRow) {
-	for _, r := range s.allRuns(ctx, st) {
+// coming are the instances of runs that the master has no task of: they wait, or were
+// launched just now.
+func coming(known []taskRow, runs []*run.Run) (rows []taskRow) {
+	ids := idsOf(known)
+	for _, r := range runs {
+		if r.Done != nil || r.Canceled {
+			continue
+		}
 		for _, n := range r.Instances {
-			if n.State == run.Waiting && r.Done == nil && !r.Canceled {
-				rows = append(rows, taskRow{
-					ID: fmt.Sprintf("%s.%d", r.ID, n.Index), Name: r.Spec.Name, State: "waiting",
-					Framework: "run", FrameworkID: r.Framework, Message: n.Message, Resources: asks(r), Since: &r.Created,
-				})
+			row := taskRow{
+				ID: fmt.Sprintf("%s.%d", r.ID, n.Index), Name: r.Spec.Name, State: "waiting",
+				Framework: "run", FrameworkID: r.Framework, Message: n.Message, Resources: asks(r), Since: &r.Created,
 			}
+			switch {
+			case n.State == run.Waiting:
+			case !n.State.Ended() && !ids[string(n.Task)]:
+				row.ID, row.State, row.AgentID, row.Agent = string(n.Task), string(n.State), string(n.Agent), string(n.Agent)
+			default:
+				continue
+			}
+			rows = append(rows, row)
 		}
 	}
 	return rows
 }
 
-// forgotten are the ended instances of runs that the master does not know any more: it
+// gone are the ended instances of runs that the master does not know any more: it
 // remembers ended tasks until it ends itself, the run framework for longer.
-func (s *session) forgotten(ctx context.Context, st *masterpb.Response_GetState) (rows []taskRow) {
-	known, hosts := map[string]bool{}, map[string]string{}
-	for _, t := range tasks(st) {
-		known[t.ID] = true
-	}
+func gone(st *masterpb.Response_GetState, known []taskRow, runs []*run.Run) (rows []taskRow) {
+	ids, hosts := idsOf(known), map[string]string{}
 	for _, a := range st.GetGetAgents().GetAgents() {
 		hosts[a.GetAgentInfo().GetId().GetValue()] = a.GetAgentInfo().GetHostname()
 	}
-	for _, r := range s.allRuns(ctx, st) {
+	for _, r := range runs {
 		for _, n := range r.Instances {
-			if n.Task == "" || n.Ended == nil || known[string(n.Task)] {
+			if n.Task == "" || n.Ended == nil || ids[string(n.Task)] {
 				continue
 			}
 			rows = append(rows, taskRow{
@@ -200,6 +209,14 @@ func (s *session) forgotten(ctx context.Context, st *masterpb.Response_GetState)
 		}
 	}
 	return rows
+}
+
+func idsOf(rows []taskRow) map[string]bool {
+	ids := make(map[string]bool, len(rows))
+	for i := range rows {
+		ids[rows[i].ID] = true
+	}
+	return ids
 }
 
 // allRuns are those the run framework knows. Without it there are none; when it is back

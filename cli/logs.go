@@ -193,39 +193,8 @@ agent collects the sandbox.`,
 			if lines < -1 {
 				return usage("--tail %d: give a number of lines", lines)
 			}
-			ctx := c.Context()
 			f := &follower{s: s, stdout: !onlyErr, stderr: !onlyOut, files: map[string][]*tail{}}
-			first := true
-			for {
-				found, err := s.find(ctx, args[0])
-				if err != nil {
-					return err
-				}
-				live := false
-				if first {
-					f.named = len(found) > 1
-				}
-				for i := range found {
-					f.add(&found[i])
-					live = live || found[i].live
-				}
-				if first && lines >= 0 {
-					if err := f.each(func(t *tail) error { return t.last(ctx, lines) }); err != nil {
-						return err
-					}
-				}
-				first = false
-				if err := f.copy(ctx); err != nil {
-					return err
-				}
-				if !follow || !live {
-					f.flush()
-					return nil
-				}
-				if err := pause(ctx, pollLogs); err != nil {
-					return err
-				}
-			}
+			return s.logs(c.Context(), args[0], f, follow, lines)
 		},
 		ValidArgsFunction: s.completeTasks,
 	}
@@ -234,6 +203,48 @@ agent collects the sandbox.`,
 	c.Flags().BoolVar(&onlyErr, "stderr", false, "standard error only")
 	c.Flags().IntVar(&lines, "tail", -1, "begin with the last `N` lines")
 	return c
+}
+
+// logs copies what the tasks that name means have written, and with follow what they, and
+// those that follow them, write from then on.
+func (s *session) logs(ctx context.Context, name string, f *follower, follow bool, lines int) error {
+	first, next := true, time.Time{}
+	var found *found
+	for {
+		if began := time.Now(); began.After(next) {
+			var err error
+			if found, err = s.find(ctx, name); err != nil {
+				return err
+			}
+			// Of a large cluster the state is large too: a tenth of the time goes to it.
+			next = time.Now().Add(9 * time.Since(began))
+			if first {
+				f.named = found.named
+			}
+			for i := range found.tasks {
+				f.add(&found.tasks[i])
+			}
+		}
+		if first && lines >= 0 {
+			if err := f.each(func(t *tail) error { return t.last(ctx, lines) }); err != nil {
+				return err
+			}
+		}
+		first = false
+		if err := f.copy(ctx); err != nil {
+			return err
+		}
+		if !follow || !found.more {
+			f.flush()
+			if len(f.files) == 0 {
+				fmt.Fprintf(s.err, "%s has no task yet, so nothing is written; stoa why %s says what it waits for\n", found.name, found.name)
+			}
+			return nil
+		}
+		if err := pause(ctx, pollLogs); err != nil {
+			return err
+		}
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -247,34 +258,45 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// find is the tasks name means: one by id or unique prefix, or all of a run.
-func (s *session) find(ctx context.Context, name string) ([]taskRow, error) {
+// found is what a name means.
+type found struct {
+	// name in full.
+	name  string
+	tasks []taskRow
+	// named says that there may be several tasks, whose lines are told apart by name.
+	named bool
+	// more says that there is, or will be, more to read.
+	more bool
+}
+
+// find looks for a run, by id, the only beginning of one, or name; and for a task, by id
+// or the only beginning of one. A run is known before the master tells of its tasks.
+func (s *session) find(ctx context.Context, name string) (*found, error) {
 	st, err := s.client().State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found, err := among(tasks(st), name)
-	if e := (*Error)(nil); errors.As(err, &e) && e.Code == ExitNotFound {
-		return among(s.forgotten(ctx, st), name)
-	}
-	return found, err
-}
-
-func among(rows []taskRow, name string) ([]taskRow, error) {
-	var ofRun []taskRow
-	for _, r := range rows {
-		if strings.HasPrefix(r.ID, name+".") && r.Framework == "run" {
-			ofRun = append(ofRun, r)
+	rows := tasks(st)
+	all := s.allRuns(ctx, st)
+	if r := named(all, name); r != nil && strings.HasPrefix(r.ID, name) {
+		f := &found{name: r.ID, named: len(r.Instances) > 1, more: r.Done == nil}
+		for _, t := range append(rows, gone(st, rows, all)...) {
+			if strings.HasPrefix(t.ID, r.ID+".") {
+				f.tasks = append(f.tasks, t)
+				f.more = f.more || t.live
+			}
 		}
+		f.named = f.named || len(f.tasks) > 1
+		return f, nil
 	}
-	if len(ofRun) > 0 {
-		return ofRun, nil
+	t, err := match(rows, name, "task", func(r taskRow) string { return r.ID })
+	if e := (*Error)(nil); errors.As(err, &e) && e.Code == ExitNotFound {
+		t, err = match(gone(st, rows, all), name, "task", func(r taskRow) string { return r.ID })
 	}
-	one, err := match(rows, name, "task", func(r taskRow) string { return r.ID })
 	if err != nil {
 		return nil, err
 	}
-	return []taskRow{one}, nil
+	return &found{name: t.ID, tasks: []taskRow{t}, more: t.live}, nil
 }
 
 func (s *session) completeTasks(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {

@@ -40,11 +40,16 @@ func (s *session) kill(ctx context.Context, name string, hasGrace bool, grace ti
 		return err
 	}
 	if framework, _ := s.runs(st); framework != nil {
-		if r, err := framework.cancel(ctx, name); err == nil {
+		all, err := framework.list(ctx)
+		if err != nil {
+			return err
+		}
+		if r := named(all, name); r != nil && r.Done == nil && strings.HasPrefix(r.ID, name) {
+			if r, err = framework.cancel(ctx, r.ID); err != nil {
+				return err
+			}
 			fmt.Fprintf(s.out, "killing %s, %d instances\n", r.ID, len(r.Instances))
 			return nil
-		} else if !operator.NotFound(err) {
-			return err
 		}
 	}
 	rows := tasks(st)
@@ -130,9 +135,9 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 		if err != nil {
 			return err
 		}
-		for _, r := range named(all, name) {
+		if r := named(all, name); r != nil {
 			for _, n := range r.Instances {
-				if n.State == "waiting" && r.Done == nil && (strings.HasPrefix(r.ID, name) || name == fmt.Sprintf("%s.%d", r.ID, n.Index)) {
+				if n.State == run.Waiting && r.Done == nil && (strings.HasPrefix(r.ID, name) || name == fmt.Sprintf("%s.%d", r.ID, n.Index)) {
 					fmt.Fprintf(s.out, "%s.%d waits for an offer of %s\n", r.ID, n.Index, request(&r.Spec))
 					if n.NotBefore != nil {
 						fmt.Fprintf(s.out, "its last attempt ended with %d (%s); it may start again in %s\n", *n.Exit, n.Message, age(time.Until(*n.NotBefore)))
@@ -155,11 +160,14 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 			return s.explain(e)
 		}
 	}
-	rows, err := s.find(ctx, name)
+	found, err := s.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	for _, t := range rows {
+	if len(found.tasks) == 0 && found.more {
+		fmt.Fprintf(s.out, "%s is being launched; the master has not told of its tasks yet\n", found.name)
+	}
+	for _, t := range found.tasks {
 		e, err := s.client().Why(ctx, t.FrameworkID, t.ID)
 		if err != nil {
 			return err
@@ -172,20 +180,21 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 }
 
 // named is the run whose id, or an instance's, is name, or the only one whose id begins
-// with it.
-func named(all []*run.Run, name string) (found []*run.Run) {
+// with it; nil if there is none.
+func named(all []*run.Run, name string) *run.Run {
+	var begins []*run.Run
 	for _, r := range all {
 		if r.ID == name || strings.HasPrefix(name, r.ID+".") {
-			return []*run.Run{r}
+			return r
 		}
 		if strings.HasPrefix(r.ID, name) {
-			found = append(found, r)
+			begins = append(begins, r)
 		}
 	}
-	if len(found) > 1 {
+	if len(begins) != 1 {
 		return nil
 	}
-	return found
+	return begins[0]
 }
 
 func (s *session) explain(e *operator.Explanation) error {

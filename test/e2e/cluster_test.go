@@ -34,7 +34,7 @@ type cluster struct {
 	cleaned bool
 
 	args                           []string // of up, or of the agent
-	masterPort, agentPort, runPort string
+	masterPort, agentPort, runPort, servicePort string
 }
 
 var root = os.Geteuid() == 0
@@ -49,7 +49,7 @@ func newCluster(t testing.TB, args ...string) *cluster {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, dir: dir, cgroups: filepath.Base(dir), args: args, masterPort: "0", agentPort: "0", runPort: "0"}
+	c := &cluster{t: t, dir: dir, cgroups: filepath.Base(dir), args: args, masterPort: "0", agentPort: "0", runPort: "0", servicePort: "0"}
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
@@ -81,11 +81,11 @@ func newPair(t testing.TB, args ...string) *cluster {
 func (c *cluster) startUp(env ...string) {
 	c.t.Helper()
 	c.up = startAs(c.t, c.as, env, "stoa", append([]string{"up", "--data-dir", c.dir + "/data", "--master-listen", "127.0.0.1:" + c.masterPort,
-		"--agent-listen", "127.0.0.1:" + c.agentPort, "--run-listen", "127.0.0.1:" + c.runPort, "--cgroups-root", c.cgroups}, c.args...)...)
+		"--agent-listen", "127.0.0.1:" + c.agentPort, "--run-listen", "127.0.0.1:" + c.runPort, "--service-listen", "127.0.0.1:" + c.servicePort, "--cgroups-root", c.cgroups}, c.args...)...)
 	c.t.Cleanup(c.clean) // before the process is killed
 }
 
-var portOf = regexp.MustCompile(`(master|agent|run) http://127\.0\.0\.1:(\d+)`)
+var portOf = regexp.MustCompile(`(master|agent|run|service) http://127\.0\.0\.1:(\d+)`)
 
 // note keeps the ports of a line that says ready, for the next start.
 func (c *cluster) note(line string) {
@@ -97,6 +97,8 @@ func (c *cluster) note(line string) {
 			c.agentPort = m[2]
 		case "run":
 			c.runPort = m[2]
+		case "service":
+			c.servicePort = m[2]
 		}
 	}
 }
