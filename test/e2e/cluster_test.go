@@ -33,7 +33,7 @@ type cluster struct {
 	more    []*process          // agents beside
 	cleaned bool
 
-	args                           []string // of up, or of the agent
+	args                                        []string // of up, or of the agent
 	masterPort, agentPort, runPort, servicePort string
 }
 
