@@ -7,33 +7,46 @@ import (
 )
 
 // Depends returns the apps that id waits for: its own dependencies and those of its
-// groups, groups replaced by the apps in them, missing ones left out, in order.
+// groups, groups replaced by the apps in them, missing ones left out, in order. The list
+// may be shared: it is only for reading.
 func (t *Tree) Depends(id string) []string {
 	a := t.apps[id]
 	if a == nil {
 		return nil
 	}
-	var on []string
-	add := func(ids []string) {
-		for _, d := range ids {
-			if t.apps[d] != nil {
-				on = append(on, d)
-			} else if n := t.groups[d]; n != nil {
-				n.walk(func(a *marathon.App) bool {
-					on = append(on, a.ID)
-					return true
-				})
+	// Apps of one group are mostly asked about one after the other.
+	if group := parent(id); t.inherited.group != group {
+		var on []string
+		for n := t.groups[group]; n != nil; n = n.up {
+			if n.def != nil {
+				on = t.expand(on, n.def.Dependencies)
 			}
 		}
+		slices.Sort(on)
+		t.inherited.group, t.inherited.on = group, slices.Compact(on)
 	}
-	add(a.Dependencies)
-	for n := t.groups[parent(id)]; n != nil; n = n.up {
-		if n.def != nil {
-			add(n.def.Dependencies)
+	own := t.expand(nil, a.Dependencies)
+	if len(own) == 0 {
+		return t.inherited.on
+	}
+	own = append(own, t.inherited.on...)
+	slices.Sort(own)
+	return slices.Compact(own)
+}
+
+// expand appends the apps that dependencies lead to.
+func (t *Tree) expand(on, dependencies []string) []string {
+	for _, d := range dependencies {
+		if t.apps[d] != nil {
+			on = append(on, d)
+		} else if n := t.groups[d]; n != nil {
+			n.walk(func(a *marathon.App) bool {
+				on = append(on, a.ID)
+				return true
+			})
 		}
 	}
-	slices.Sort(on)
-	return slices.Compact(on)
+	return on
 }
 
 // vertex is a point of the graph of dependencies, which has no edge per pair of apps of

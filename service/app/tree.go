@@ -22,6 +22,12 @@ type tree struct {
 	// volumes are the apps that use an external volume, by provider and name; true if
 	// they do not share it.
 	volumes map[string]map[string]bool
+	// inherited are the apps that those of the group last asked about wait for because of
+	// it and the groups above; no group is "".
+	inherited struct {
+		group string
+		on    []string
+	}
 }
 
 // branch is a group: defined, or there because something below it is.
@@ -58,6 +64,7 @@ func NewTree(o Options) *Tree {
 // Load puts stored values in, in any order, before the first write.
 func (t *Tree) Load(version marathon.Version, apps []*marathon.App, groups []*Group) {
 	t.version = max(t.version, version)
+	t.inherited.group = ""
 	for _, a := range apps {
 		t.setApp(a.ID, a)
 	}
@@ -158,6 +165,7 @@ func (t *Tree) Preview(c Change, f func(depth func(app string) int)) {
 
 // carry puts the new values of a change in place, or with back the old ones.
 func (t *tree) carry(c Change, back bool) {
+	t.inherited.group = ""
 	for i := range c.Apps {
 		a := &c.Apps[i]
 		if back {
