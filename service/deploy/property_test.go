@@ -55,7 +55,7 @@ func restartSeed(seed uint64) string {
 	}
 	w.start(planFor("a", plan.Restart, app.AppChange{Old: old, New: next, Restart: true}))
 	w.crash = 0.05
-	for range w.rng.IntN(40 * (size + 2)) {
+	for range w.rng.IntN(12 * (size + 4)) {
 		if w.step(Look); w.ended != "" || w.wrong != "" {
 			break
 		}
@@ -67,7 +67,7 @@ func restartSeed(seed uint64) string {
 			target = definition(3, 2, target.Instances, opts...) // scaled only, the restart goes on
 		}
 		w.start(planFor("b", plan.Restart, app.AppChange{Old: next, New: target, Restart: true}))
-		for range w.rng.IntN(40 * (size + 2)) {
+		for range w.rng.IntN(12 * (size + 4)) {
 			if w.step(Look); w.ended != "" || w.wrong != "" {
 				break
 			}
@@ -162,7 +162,7 @@ func rolloutSeed(seed uint64) string {
 	}
 	begin()
 	w.crash = 0.05
-	for range w.rng.IntN(60 * (size + 2)) {
+	for range w.rng.IntN(20 * (size + 2)) {
 		in := Look
 		switch w.rng.IntN(30) {
 		case 0:

@@ -281,7 +281,7 @@ func (w *world) step(in Input) error {
 	if w.ended != "" {
 		return nil
 	}
-	checked := w.rng.IntN(16) == 0
+	checked := w.rng.IntN(64) == 0
 	var before []byte
 	if checked {
 		before, _ = json.Marshal(w.d)
