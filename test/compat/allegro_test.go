@@ -38,7 +38,7 @@ func TestAllegroExecutor(t *testing.T) {
 	// The polite one says that it got SIGTERM; it lives through a restart of the agent.
 	d.launch(allegroTask("polite", fmt.Sprintf(`trap 'echo term >> %[1]s; exit 0' TERM; echo start >> %[1]s; while :; do sleep 0.1; done`, journal), 10))
 	d.until("polite", "TASK_RUNNING")
-	c.agent.kill()
+	c.agent.Kill()
 	c.startAgent()
 	d.launch(allegroTask("second", "exit 7", 1))
 	if s := d.until("second", "TASK_FAILED"); s.Source != "SOURCE_EXECUTOR" {

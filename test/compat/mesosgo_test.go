@@ -7,23 +7,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stoa-kernel/stoa/test/compat/process"
 )
 
 const tasks = 1000
 
 // runExample runs mesos-go's example framework with its example executor to its end and
 // counts what became of its tasks.
-func runExample(t *testing.T, c *cluster, codec, cpus string, meanwhile func(*process)) {
+func runExample(t *testing.T, c *cluster, codec, cpus string, meanwhile func(*process.Process)) {
 	t.Helper()
-	s := start(t, nil, "example-scheduler",
+	s := process.Start(t, nil, filepath.Join(bin, "example-scheduler"),
 		"-url", "http://"+c.addr+"/api/v1/scheduler", "-codec", codec, "-verbose",
 		"-executor", filepath.Join(bin, "example-executor"),
 		"-tasks", fmt.Sprint(tasks), "-cpu", cpus, "-memory", "16", "-metrics.port", "0")
 	meanwhile(s)
-	s.wait("mission accomplished", 2*time.Minute)
-	<-s.done
+	s.Wait("mission accomplished", 2*time.Minute)
+	<-s.Done
 
-	said := s.output()
+	said := s.Output()
 	counts, launched := map[string]int{}, map[string]bool{}
 	for line := range strings.Lines(said) {
 		var id, state string
@@ -62,7 +64,7 @@ func runExample(t *testing.T, c *cluster, codec, cpus string, meanwhile func(*pr
 func TestExampleScheduler(t *testing.T) {
 	for _, codec := range []string{"protobuf", "json"} {
 		t.Run(codec, func(t *testing.T) {
-			runExample(t, newCluster(t), codec, "0.5", func(*process) {})
+			runExample(t, newCluster(t), codec, "0.5", func(*process.Process) {})
 		})
 	}
 }
@@ -75,7 +77,7 @@ func TestExampleSchedulerWhileTheAgentIsKilled(t *testing.T) {
 	for _, codec := range []string{"protobuf", "json"} {
 		t.Run(codec, func(t *testing.T) {
 			c := newCluster(t)
-			c.agent.kill()
+			c.agent.Kill()
 			// Two acknowledgements a task: after about 150, 400 and 650 of them.
 			for _, at := range []int{300, 500, 500} {
 				c.env = append(c.env, fmt.Sprint(at))
@@ -83,10 +85,10 @@ func TestExampleSchedulerWhileTheAgentIsKilled(t *testing.T) {
 			kills := c.env
 			c.env = []string{"STOA_FAILPOINT=after-ack-record:" + kills[0]}
 			c.startAgent()
-			runExample(t, c, codec, "7.5", func(*process) {
+			runExample(t, c, codec, "7.5", func(*process.Process) {
 				for i := range kills {
 					select {
-					case <-c.agent.done:
+					case <-c.agent.Done:
 					case <-time.After(time.Minute):
 						t.Fatalf("the agent did not die the %d. time", i+1)
 					}
