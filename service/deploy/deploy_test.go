@@ -225,6 +225,19 @@ func TestStoppingDoesNotWaitForLostAgents(t *testing.T) {
 	w.expect(t, "StepEnded 0, Finished")
 }
 
+func TestScalingShowsWhatABlueGreenSetLeft(t *testing.T) {
+	w := newWorld(1)
+	old, def := definition(1, 1, 2), definition(2, 1, 1)
+	for _, i := range w.add(old, 2, instance.Running) {
+		w.set(i, func(c *instance.Instance) { c.Preview = true })
+	}
+	w.start(planFor("a", plan.Scale, app.AppChange{Old: old, New: def}))
+	w.expect(t, "StepBegan 0, Adopt, Kill 1")
+	w.end()
+	w.expect(t, "Swap 1 for 0")
+	w.expect(t, "StepEnded 0, Finished")
+}
+
 func TestGroupsStayEven(t *testing.T) {
 	w := newWorld(1)
 	group := func(a *marathon.App) { a.Constraints = [][]string{{"rack", "GROUP_BY"}} }

@@ -40,7 +40,7 @@ func (s *stepper) scaling(a *plan.Action, c *app.AppChange) scaling {
 }
 
 func (x *scaling) done() bool {
-	return x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances &&
+	return x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances && x.tally.Hidden == 0 &&
 		(!x.waits || x.tally.Good >= x.instances)
 }
 
