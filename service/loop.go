@@ -47,6 +47,8 @@ type runner struct {
 	issued loop.Position
 	alarm  *time.Timer
 	fire   time.Duration // when Fired is due; 0 is never
+	// changed is what readers have not been shown yet.
+	changed []state.Effect
 
 	abdicated chan struct{}
 
@@ -126,9 +128,20 @@ func (r *runner) release() {
 	for {
 		e, ok := r.hold.Next()
 		if !ok {
+			r.show()
 			return
 		}
 		r.do(e)
+	}
+}
+
+// show lets readers see what changed, all of it at one moment. It comes before answers
+// and events: who has been told of something finds it.
+func (r *runner) show() {
+	if len(r.changed) > 0 {
+		r.view.Apply(r.changed...)
+		clear(r.changed)
+		r.changed = r.changed[:0]
 	}
 }
 
@@ -143,6 +156,7 @@ func (r *runner) do(e state.Effect) {
 	case state.UpdateFramework:
 		r.calls.add(outgoing{roles: e.Roles})
 	case state.Answer:
+		r.show()
 		r.mu.Lock()
 		asked := r.asked[e.Token]
 		delete(r.asked, e.Token)
@@ -159,6 +173,7 @@ func (r *runner) do(e state.Effect) {
 	case state.FetchTail:
 		r.tails.add(e)
 	case state.Publish:
+		r.show()
 		r.metrics.published(e.Event)
 		kept, old := r.events.Append(e.Event)
 		if kept != nil {
@@ -169,7 +184,7 @@ func (r *runner) do(e state.Effect) {
 			r.log.add(puts, r.issued)
 		}
 	default:
-		r.view.Apply(e)
+		r.changed = append(r.changed, e)
 	}
 }
 

@@ -78,21 +78,31 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	defer cfg.Listener.Close()
 	address := strings.TrimPrefix(cfg.URL, "http://")
+	// current is the leader's handler while this process leads.
 	var current atomic.Pointer[http.Handler]
+	leading := func() http.Handler {
+		if h := current.Load(); h != nil {
+			return *h
+		}
+		return nil
+	}
 	standby := servicehttp.Standby(address, func(ctx context.Context) string {
 		value, ok, err := cfg.Store.Leader(ctx, "service")
 		if err != nil || !ok {
 			return ""
 		}
 		return string(value)
-	})
-	current.Store(&standby)
+	}, leading)
 	listener := listen.Limit(cfg.Listener, cfg.Connections)
 	var ready sync.Once
 	group, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			(*current.Load()).ServeHTTP(w, r)
+			h := leading()
+			if h == nil {
+				h = standby
+			}
+			h.ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
@@ -119,7 +129,7 @@ func Run(ctx context.Context, cfg Config) error {
 					ready.Do(cfg.Ready)
 				}
 			})
-			current.Store(&standby)
+			current.Store(nil)
 			if !errors.Is(err, errAbdicated) {
 				return err
 			}

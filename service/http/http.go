@@ -1,12 +1,19 @@
 // Package http is Marathon's REST API (as Marathon 1.10, docs/rest-api): it decodes
 // requests, asks the core or the view, and answers in Marathon's shapes.
+//
+// What Stoa adds: ?restart=if-needed and ?dryRun=true on writes of apps, POST
+// /v2/apps/{id}/rollback, /v2/apps/{id}/versions?embed=history,
+// /v2/deployments?embed=waiting, POST /v2/deployments/{id}/{promote|pause|resume}, and
+// /v2/why?app={id}.
 package http
 
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/state"
 	"github.com/stoa-kernel/stoa/service/view"
@@ -51,9 +58,74 @@ type Info struct {
 	Config, Zookeeper, HTTP map[string]any
 }
 
-// New makes the handler of the leader.
-func New(c Config) http.Handler { panic("contract") }
+const (
+	// maxBody is the longest body of a request.
+	maxBody = 10 << 20
+	// bodies is how much of bodies above 64 KiB is held at a time.
+	bodies = 24 << 20
+	// bodyTimeout is for how long a body may take to arrive, writeTimeout for how long a
+	// client may take nothing of an answer, coreTimeout for how long the core may take.
+	bodyTimeout  = 30 * time.Second
+	writeTimeout = 30 * time.Second
+	coreTimeout  = 60 * time.Second
+)
 
-// Standby answers on a process that does not lead: it passes requests on to the leader,
-// event streams by 302 (A1). leader returns "host:port" of the leader, "" if there is none.
-func Standby(self string, leader func(ctx context.Context) string) http.Handler { panic("contract") }
+// server answers on the leader.
+type server struct {
+	Config
+	bodies  *request.Bodies
+	origins *http.CrossOriginProtection
+	busy    chan struct{} // nil: no bound
+	meters  meters
+}
+
+// New makes the handler of the leader.
+func New(c Config) http.Handler {
+	s := &server{
+		Config: c, bodies: request.NewBodies(maxBody, bodyTimeout, bodies), origins: http.NewCrossOriginProtection(),
+	}
+	s.meters.began = time.Now()
+	if s.Realm == "" {
+		s.Realm = "Mesosphere"
+	}
+	if c.MaxRequests > 0 {
+		s.busy = make(chan struct{}, c.MaxRequests)
+	}
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	counted := &counter{ResponseWriter: w}
+	s.meters.begin()
+	defer func() { s.meters.end(r.Method, counted.status, time.Since(began)) }()
+	w = counted
+	s.headers(w, r)
+	if s.busy != nil {
+		select {
+		case s.busy <- struct{}{}:
+			defer func() { <-s.busy }()
+		default:
+			refuse(w, r, http.StatusServiceUnavailable, "Too many concurrent requests! Allowed: %d.", s.MaxRequests)
+			return
+		}
+	}
+	who, ok := s.authenticated(r)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+s.Realm+`"`)
+		refuse(w, r, http.StatusUnauthorized, "Unauthorized: name and password are needed (--http_credentials)")
+		return
+	}
+	if err := s.origins.Check(r); err != nil {
+		refuse(w, r, http.StatusForbidden, "A page of another origin may not change anything here: %v", err)
+		return
+	}
+	c := &call{server: s, w: w, r: r, query: r.URL.Query(), who: who}
+	m := s.route(c, segments(r.URL.Path))
+	if m == nil {
+		c.refuse(http.StatusNotFound, "URI not found: %s", request.Clip(r.URL.Path))
+		return
+	}
+	c.serve(m)
+}

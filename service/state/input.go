@@ -140,6 +140,8 @@ type (
 		Request
 		Drafts []*app.Draft
 		Mode   app.Mode
+		// Back as in UpdateApps.
+		Back *marathon.App
 	}
 	// CancelDeployment goes back, or with Force leaves things as they are.
 	CancelDeployment struct {

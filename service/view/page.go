@@ -175,3 +175,6 @@ func (w world) AgentsFor(app *marathon.App) int {
 	}
 	return n
 }
+
+// PageOf is the page of a definition that is not, or no longer, in use.
+func PageOf(def *marathon.App) *App { return &App{Def: def, text: &fragment{of: def}} }

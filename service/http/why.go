@@ -1,0 +1,7 @@
+package http
+
+import (
+	"net/http"
+)
+
+func (c *call) why() { c.empty(http.StatusOK) }
