@@ -67,7 +67,7 @@ func (s *Service) keepAttempts(a *application, all *Attempts) {
 	}
 	a.attempts = all
 	s.save(keyAttempts+key(a.id), all)
-	s.tell(ChangedAttempts{a.id, all})
+	s.emit(ChangedAttempts{a.id, all})
 }
 
 // cut shortens a text to at most n bytes, at its end.

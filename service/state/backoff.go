@@ -67,5 +67,5 @@ func (s *Service) showDelay(a *application) {
 		q.DelayUntil = a.backoff.Until
 	}
 	a.queue = &q
-	s.tell(ChangedQueue{a.id, a.queue})
+	s.emit(ChangedQueue{a.id, a.queue})
 }

@@ -23,6 +23,8 @@ type write struct {
 	// failed is why the deployment that this one takes back has failed; "" if it was
 	// cancelled by a user.
 	failed string
+	// post says that each definition is announced by an api_post_event.
+	post bool
 }
 
 // submit starts the deployment of a write, or refuses it.
@@ -43,21 +45,11 @@ func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
 				"You can increase max deployment number by using --max_running_deployments parameter but be advised that this can have negative effects on the performance.",
 			s.cfg.MaxDeployments)}}
 	}
-	for _, id := range conflicts {
-		reason := "it was overridden by deployment " + p.ID
-		if id == w.reverts && w.failed != "" {
-			reason = w.failed
-		}
-		s.endDeployment(id, "failed", reason)
-	}
 	s.apply(w, p)
 	d := deploy.New(s.now.Wall, p, w.Who)
 	d.Reverts = w.reverts
 	s.deployments[p.ID] = d
 	s.order = append(s.order, p.ID)
-	for _, id := range p.Locks() {
-		s.locks[id] = p.ID
-	}
 	s.persist(keyDeployment+p.ID, d)
 	s.roots = append(s.roots, w.change.Version)
 	s.persist(keyRoots+string(w.change.Version), w.change.Version)
@@ -66,8 +58,18 @@ func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
 		s.roots = s.roots[1:]
 	}
 	s.persist(keyRoot, w.change.Version) // last: until it is there, none of this counts
-	s.tell(ChangedRoot{w.change.Version})
-	s.tell(ChangedDeployment{p.ID, d})
+	for _, id := range conflicts {
+		reason := "it was overridden by deployment " + p.ID
+		if id == w.reverts && w.failed != "" {
+			reason = w.failed
+		}
+		s.endDeployment(id, "failed", reason)
+	}
+	for _, id := range p.Locks() {
+		s.locks[id] = p.ID
+	}
+	s.emit(ChangedRoot{w.change.Version})
+	s.emit(ChangedDeployment{p.ID, d})
 	return p, nil
 }
 
@@ -103,7 +105,7 @@ func (s *Service) apply(w write, p *plan.Plan) {
 			})
 			a.def = nil
 			delete(s.followers, a.id)
-			s.tell(ChangedApp{a.id, nil})
+			s.emit(ChangedApp{a.id, nil})
 			s.touch(a.id)
 			continue
 		}
@@ -116,7 +118,7 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		s.persist(keyApp+key(a.id)+"/"+string(c.New.Version), StoredApp{
 			App: c.New, ID: a.id, Version: c.New.Version, By: w.Who, Deployment: p.ID,
 		})
-		s.tell(ChangedApp{a.id, c.New})
+		s.emit(ChangedApp{a.id, c.New})
 		s.tellVersions(a)
 		s.publishChecks(c)
 		s.touch(a.id)
@@ -129,7 +131,7 @@ func (s *Service) apply(w write, p *plan.Plan) {
 			id = g.Old.ID
 		}
 		s.persist(keyGroup+key(id)+"/"+string(w.change.Version), StoredGroup{ID: id, Version: w.change.Version, Group: stored})
-		s.tell(ChangedGroup{id, stored})
+		s.emit(ChangedGroup{id, stored})
 	}
 }
 
@@ -159,7 +161,7 @@ func (s *Service) deploy(id string, d *deploy.Deployment, effects []deploy.Effec
 	if changed {
 		s.deployments[id] = d
 		s.persist(keyDeployment+id, d)
-		s.tell(ChangedDeployment{id, d})
+		s.emit(ChangedDeployment{id, d})
 	}
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -206,17 +208,22 @@ func (s *Service) launchMore(def *marathon.App, n int, preview bool) {
 	s.add(def, n, preview)
 }
 
-// adopt makes instances that wait run the new definition.
+// adopt makes the instances of an app, whose tasks run on, ones of its new definition: in
+// all but the task they have, they are.
 func (s *Service) adopt(d *deploy.Deployment, id string) {
 	c := d.Plan.Change(id)
-	if c == nil || c.New == nil {
-		return
+	if c == nil || c.New == nil || c.Old == nil || configOf(c.Old) == configOf(c.New) {
+		return // scaling only: they stay of the version they were started with
 	}
 	a := s.of(id)
 	a.use(c.New)
-	for _, name := range slices.Clone(a.scheduled) {
-		if i := s.instances[name]; i != nil && i.Condition == instance.Scheduled && i.Version != c.New.Version {
-			s.set(with(i, func(i *instance.Instance) { i.Version = c.New.Version }), forget)
+	for _, i := range slices.Clone(a.list) {
+		if i.Version != c.New.Version {
+			keep := safe
+			if i.TaskID == "" && i.Reservation == nil {
+				keep = forget
+			}
+			s.set(with(i, func(i *instance.Instance) { i.Version = c.New.Version }), keep)
 		}
 	}
 }
@@ -366,11 +373,14 @@ func (s *Service) AgentsFor(def *marathon.App) int {
 }
 
 // start submits a write and answers it with what is set in r.
-func (s *Service) start(w write, r Result) {
+func (s *Service) start(w write, r Result) *app.Fault {
 	p, fault := s.submit(w)
 	if fault != nil {
 		s.refuse(w.Request, fault)
-		return
+		return fault
+	}
+	if w.post {
+		s.publishPost(w.Request, w.change)
 	}
 	r.Version, r.Deployment = p.Version, p.ID
 	s.answer(w.Request, r)
@@ -381,6 +391,7 @@ func (s *Service) start(w write, r Result) {
 	for _, id := range p.Locks() {
 		s.touch(id)
 	}
+	return nil
 }
 
 func (s *Service) answer(r Request, result Result) {

@@ -43,7 +43,7 @@ func (s *Service) takeHealth(def *marathon.App, i *instance.Instance, st *mesos.
 		all[n] = probeHealth(all[n], r, graceEnd(def, n, i), &kill, def.HealthChecks[n].MaxConsecutiveFailures)
 	}
 	if next != nil && slices.Equal(next, i.Health) {
-		return nil, false
+		return nil, kill
 	}
 	return next, kill
 }
@@ -163,7 +163,7 @@ func (s *Service) readyProbed(in ReadyProbed) {
 	})
 	s.set(changed, saved)
 	if changed.Ready && !i.Ready {
-		s.tell(Unwatch{i.ID})
+		s.emit(Unwatch{i.ID})
 		s.watch(changed)
 	}
 }

@@ -29,7 +29,7 @@ const (
 func (s *Service) of(id string) *application {
 	a := s.apps[id]
 	if a == nil {
-		a = &application{id: id, uses: make(map[marathon.Version]*marathon.App), at: make(map[string]int)}
+		a = &application{id: id, uses: make(map[marathon.Version]*marathon.App), at: make(map[string]int), queued: make(map[string]bool)}
 		s.apps[id] = a
 	}
 	return a
@@ -101,7 +101,10 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 	}
 	s.instances[i.ID] = i
 	if i.Condition == instance.Scheduled && (old == nil || old.Condition != instance.Scheduled) {
-		a.scheduled = append(a.scheduled, i.ID)
+		if !a.queued[i.ID] { // it may have left and come back
+			a.queued[i.ID] = true
+			a.scheduled = append(a.scheduled, i.ID)
+		}
 		s.wait(a)
 		s.want()
 	}
@@ -111,7 +114,7 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 	case safe:
 		s.persist(keyInstance+i.ID, i)
 	}
-	s.tell(ChangedInstance{i.ID, i})
+	s.emit(ChangedInstance{i.ID, i})
 	if old == nil || old.Condition != i.Condition {
 		s.publishCondition(i)
 	}
@@ -120,6 +123,7 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 
 // drop forgets an instance for good.
 func (s *Service) drop(i *instance.Instance) {
+	i = s.instances[i.ID] // as it was counted
 	a := s.of(i.App)
 	a.tally(i, -1)
 	at := a.at[i.ID]
@@ -140,8 +144,8 @@ func (s *Service) drop(i *instance.Instance) {
 	if i.TaskID != "" || i.Reservation != nil {
 		s.persist(keyInstance+i.ID, nil)
 	}
-	s.tell(ChangedInstance{i.ID, nil})
-	s.tell(Unwatch{i.ID})
+	s.emit(ChangedInstance{i.ID, nil})
+	s.emit(Unwatch{i.ID})
 	s.touch(i.App)
 }
 
@@ -240,16 +244,26 @@ func roleOf(a *application) string {
 	return a.def.Role
 }
 
-// nextScheduled is the oldest instance waiting, nil if none is.
-func (s *Service) nextScheduled(a *application) *instance.Instance {
+// take removes the instance that has waited longest from the queue, nil if none waits.
+func (s *Service) take(a *application) *instance.Instance {
 	for len(a.scheduled) > 0 {
-		if i := s.instances[a.scheduled[0]]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
+		id := a.scheduled[0]
+		a.scheduled = a.scheduled[1:]
+		delete(a.queued, id)
+		if i := s.instances[id]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
 			return i
 		}
-		a.scheduled = a.scheduled[1:]
 	}
 	a.scheduled = nil
 	return nil
+}
+
+// putBack returns instances that found no place, before all others.
+func (a *application) putBack(ids []string) {
+	for _, id := range ids {
+		a.queued[id] = true
+	}
+	a.scheduled = append(ids, a.scheduled...)
 }
 
 // unused forgets definitions that nobody needs any more, and versions beyond those kept.
@@ -295,7 +309,7 @@ func (s *Service) unused(a *application) {
 func (s *Service) tellVersions(a *application) {
 	v := slices.Clone(a.stored)
 	slices.Reverse(v)
-	s.tell(ChangedVersions{a.id, v})
+	s.emit(ChangedVersions{a.id, v})
 }
 
 // forgetApp drops what is left of a removed app.
@@ -306,10 +320,10 @@ func (s *Service) forgetApp(a *application) {
 	}
 	if a.attempts != nil {
 		s.save(keyAttempts+key(a.id), nil)
-		s.tell(ChangedAttempts{a.id, nil})
+		s.emit(ChangedAttempts{a.id, nil})
 	}
 	s.timers.Stop(timer{timerBackoff, a.id})
-	s.tell(ChangedVersions{a.id, nil})
+	s.emit(ChangedVersions{a.id, nil})
 	s.publishTerminated(a.id)
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
@@ -136,7 +137,7 @@ func (s *Service) offers(all []*mesos.Offer) {
 	for _, id := range s.waiting {
 		if a := s.apps[id]; tried[id] {
 			a.queue.Count = a.waits
-			s.tell(ChangedQueue{id, a.queue})
+			s.emit(ChangedQueue{id, a.queue})
 		}
 	}
 }
@@ -154,6 +155,7 @@ func (s *Service) place(offers []*mesos.Offer, left int, tried map[string]bool) 
 	if err != nil {
 		return decline // not in a form that anything can be launched from
 	}
+	pool.Share(s.agents[offers[0].GetAgentId().GetValue()])
 	host := pool.Host()
 	if s.agents[host.ID] == nil {
 		s.agents[host.ID] = host
@@ -198,39 +200,7 @@ func (s *Service) fill(pool *match.Pool, left int, tried map[string]bool) (tasks
 		if m := s.cfg.MaxPerOffer; m > 0 {
 			share = min(share, m)
 		}
-		for _, i := range s.candidates(a, share) {
-			def := a.def
-			if a.placed == nil {
-				a.placed = match.Count(a.def, a.list)
-			}
-			if i.Version != def.Version {
-				i = with(i, func(c *instance.Instance) { c.Version = def.Version })
-			}
-			outcome, refusal := pool.Fit(&match.Want{
-				App: def, Instance: i, Placed: a.placed, FrameworkID: s.framework, Region: s.cfg.Region,
-				Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
-			})
-			if !tried[a.id] {
-				tried[a.id] = true
-				q := *a.queue // readers have the old one
-				q.Launch, q.Last = maps.Clone(q.Launch), make(map[match.Reason]Count)
-				a.queue = &q
-			}
-			s.tally(a, pool, refusal)
-			if refusal != nil {
-				refusals++
-				if i.Reservation != nil {
-					continue // another one's may be here
-				}
-				break
-			}
-			if outcome.Reserve != nil {
-				operations = append(operations, outcome.Operations...)
-				s.reserved(outcome.Reserve)
-				continue
-			}
-			tasks = append(tasks, s.launch(a, outcome))
-		}
+		refusals += s.fillApp(pool, a, share, tried, &tasks, &operations)
 	}
 	if refusals >= mostRefusals {
 		s.next = (s.next + refusals) % max(1, waiting)
@@ -238,25 +208,50 @@ func (s *Service) fill(pool *match.Pool, left int, tried map[string]bool) (tasks
 	return tasks, operations
 }
 
-// candidates are up to n instances of an app that wait; of resident apps all, since
-// each is bound to its own agent.
-func (s *Service) candidates(a *application, n int) []*instance.Instance {
-	if s.nextScheduled(a) == nil {
-		return nil
-	}
-	if a.def.Resident() {
-		n = len(a.scheduled)
-	}
-	list := make([]*instance.Instance, 0, min(n, len(a.scheduled)))
-	for _, id := range a.scheduled {
-		if len(list) == n {
+// fillApp launches up to so many instances of an app and returns how many found no place.
+// Of resident apps all are tried, since each is bound to its own agent.
+func (s *Service) fillApp(pool *match.Pool, a *application, share int, tried map[string]bool, tasks *[]*mesos.TaskInfo, operations *[]*mesos.Offer_Operation) (refusals int) {
+	var back []string
+	defer func() { a.putBack(back) }()
+	resident := a.def.Resident()
+	for n := 0; n < share || resident; n++ {
+		i := s.take(a)
+		if i == nil {
 			break
 		}
-		if i := s.instances[id]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
-			list = append(list, i)
+		if a.placed == nil {
+			a.placed = match.Count(a.def, a.list)
+		}
+		if i.Version != a.def.Version {
+			i = with(i, func(c *instance.Instance) { c.Version = a.def.Version })
+		}
+		outcome, refusal := pool.Fit(&match.Want{
+			App: a.def, Instance: i, Placed: a.placed, FrameworkID: s.framework, Region: s.cfg.Region,
+			Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
+		})
+		if !tried[a.id] {
+			tried[a.id] = true
+			q := *a.queue // readers have the old one
+			q.Launch, q.Last = maps.Clone(q.Launch), make(map[match.Reason]Count)
+			a.queue = &q
+		}
+		s.tally(a, pool, refusal)
+		switch {
+		case refusal != nil:
+			refusals++
+			back = append(back, i.ID)
+			if !resident {
+				return refusals
+			}
+		case outcome.Reserve != nil:
+			back = append(back, i.ID)
+			*operations = append(*operations, outcome.Operations...)
+			s.reserved(outcome.Reserve)
+		default:
+			*tasks = append(*tasks, s.launch(a, outcome))
 		}
 	}
-	return list
+	return refusals
 }
 
 // launch makes a placed instance a task. Its record is durable before the ACCEPT.
@@ -269,7 +264,18 @@ func (s *Service) launch(a *application, o *match.Outcome) *mesos.TaskInfo {
 	})
 	s.set(i, safe)
 	s.after(s.cfg.LaunchConfirm, timerOverdue, i.ID)
-	return match.Task(a.def, i, o.Resources, s.cfg.Task)
+	return match.Task(a.def, i, o.Resources, s.taskOptions(a))
+}
+
+// taskOptions are those that a task of an app is made with.
+func (s *Service) taskOptions(a *application) match.TaskOptions {
+	o := s.cfg.Task
+	o.FrameworkID = s.framework
+	if top, _, ok := strings.Cut(strings.TrimPrefix(a.id, "/"), "/"); ok {
+		g, _ := s.tree.Group("/" + top)
+		o.EnforceRole = g.EnforceRole
+	}
+	return o
 }
 
 // tally keeps the queue's figures of one offer that was looked at.

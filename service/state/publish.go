@@ -23,7 +23,7 @@ func where(i *instance.Instance) (agent, host string) {
 
 func (s *Service) publishCondition(i *instance.Instance) {
 	agent, host := where(i)
-	s.tell(Publish{marathon.InstanceChanged{
+	s.emit(Publish{marathon.InstanceChanged{
 		EventBase: s.base("instance_changed_event"), InstanceID: i.ID, Condition: string(i.Condition),
 		RunSpecID: i.App, AgentID: agent, Host: host, RunSpecVersion: i.Version,
 	}})

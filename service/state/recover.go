@@ -35,25 +35,24 @@ func (s *Service) recovered(in Recovered) {
 	for _, def := range current {
 		s.roles[def.Role]++
 		s.follows(def)
-		s.tell(ChangedApp{def.ID, def})
+		s.emit(ChangedApp{def.ID, def})
 	}
-	s.tree.Groups("/", func(g app.Group) bool {
-		s.tell(ChangedGroup{g.ID, &g})
-		return true
-	})
+	for _, g := range newest(in.Groups, in.Version) {
+		s.emit(ChangedGroup{g.ID, g})
+	}
 	slices.Sort(in.Roots)
 	for _, v := range in.Roots {
 		if v <= in.Version {
 			s.roots = append(s.roots, v)
 		}
 	}
-	s.tell(ChangedRoot{in.Version})
+	s.emit(ChangedRoot{in.Version})
 	s.recoverRest(in)
 	for _, id := range slices.Sorted(maps.Keys(s.apps)) {
 		a := s.apps[id]
 		s.tellVersions(a)
 		if a.attempts != nil {
-			s.tell(ChangedAttempts{id, a.attempts})
+			s.emit(ChangedAttempts{id, a.attempts})
 		}
 		s.touch(id)
 	}
@@ -119,6 +118,9 @@ func (s *Service) recoverRest(in Recovered) {
 		s.deployments[d.Plan.ID] = d
 		s.order = append(s.order, d.Plan.ID)
 		for _, id := range d.Plan.Locks() {
+			if old := s.locks[id]; old != "" { // this one overrode it
+				s.endDeployment(old, "failed", "it was overridden by deployment "+d.Plan.ID)
+			}
 			s.locks[id] = d.Plan.ID
 			s.of(id)
 		}
@@ -129,7 +131,7 @@ func (s *Service) recoverRest(in Recovered) {
 				}
 			}
 		}
-		s.tell(ChangedDeployment{d.Plan.ID, d})
+		s.emit(ChangedDeployment{d.Plan.ID, d})
 		if len(d.Plan.Locks()) == 0 {
 			s.after(0, timerDeployment, d.Plan.ID)
 		}

@@ -16,8 +16,7 @@ func (s *Service) createApp(in CreateApp) {
 		s.refuse(in.Request, err)
 		return
 	}
-	s.publishPost(in.Request, change)
-	s.start(write{Request: in.Request, change: change}, Result{Created: true, App: change.Apps[0].New})
+	s.start(write{Request: in.Request, change: change, post: true}, Result{Created: true, App: change.Apps[0].New})
 }
 
 func (s *Service) updateApps(in UpdateApps) {
@@ -38,12 +37,17 @@ func (s *Service) updateApps(in UpdateApps) {
 		r.Created = change.Apps[0].Old == nil
 		r.App = change.Apps[0].New
 	}
-	s.publishPost(in.Request, change)
-	s.start(write{Request: in.Request, change: change}, r)
+	s.start(write{Request: in.Request, change: change, post: true}, r)
 }
 
 func (s *Service) planApps(in PlanApps) {
-	change, err := s.tree.Update(s.now.Wall, in.Drafts, in.Mode)
+	var change app.Change
+	var err error
+	if in.Back != nil {
+		change, err = s.tree.Rollback(s.now.Wall, in.Back)
+	} else {
+		change, err = s.tree.Update(s.now.Wall, in.Drafts, in.Mode)
+	}
 	if err != nil {
 		s.refuse(in.Request, err)
 		return
@@ -110,7 +114,10 @@ func (s *Service) changeGroup(r Request, id string, change app.Change, err error
 		s.publishGroup(id, s.tree.Version(), err.Error())
 		return
 	}
-	s.start(write{Request: r, change: change}, result)
+	if err := s.start(write{Request: r, change: change}, result); err != nil {
+		s.publishGroup(id, s.tree.Version(), err.Error())
+		return
+	}
 	s.publishGroup(id, change.Version, "")
 }
 

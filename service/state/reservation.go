@@ -26,8 +26,7 @@ func (s *Service) operation(st *mesos.OperationStatus) {
 	switch st.GetState() {
 	case mesos.OperationState_OPERATION_FINISHED:
 		if match.Destroys(st.GetOperationId().GetValue()) {
-			s.drop(with(i, func(c *instance.Instance) { c.Reservation = nil }))
-			s.persist(keyInstance+i.ID, nil)
+			s.drop(i)
 			return
 		}
 		if !i.Reservation.Done {

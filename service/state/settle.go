@@ -112,7 +112,7 @@ func (s *Service) unqueue(a *application) {
 				break
 			}
 		}
-		s.tell(ChangedQueue{a.id, nil})
+		s.emit(ChangedQueue{a.id, nil})
 		return
 	}
 	blocked := s.blocked(a)

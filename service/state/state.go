@@ -10,6 +10,7 @@ package state
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -111,7 +112,7 @@ type Service struct {
 	now   clock.Now
 	out   []Effect
 	puts  []Put
-	saves []Put
+	hold  bool     // something of puts must be durable first
 	dirty []string // apps that changed
 	isDue map[string]bool
 }
@@ -132,6 +133,7 @@ type application struct {
 	// scheduled are instances waiting for an offer, first come first served; some may
 	// have left that condition since.
 	scheduled []string
+	queued    map[string]bool
 	waits     int
 	tallies   []deploy.Tally // by version, for deployments and what is shown
 	placed    *match.Placed
@@ -223,37 +225,29 @@ func (s *Service) Step(now clock.Now, in Input) []Effect {
 	return s.out
 }
 
-// emit adds an effect behind everything that was to be stored before it.
-func (s *Service) emit(e Effect) {
-	s.flush()
-	s.out = append(s.out, e)
+// emit adds an effect. All that a step wants kept is durable before any of its effects is
+// done, so that a crash leaves nothing of a step or all of it.
+func (s *Service) emit(e Effect) { s.out = append(s.out, e) }
+
+// persist stores before the effects of this step are done; save stores soon, unless
+// something else of the step has to be there before.
+func (s *Service) persist(key string, value any) {
+	s.puts = append(s.puts, Put{key, value})
+	s.hold = true
 }
+func (s *Service) save(key string, value any) { s.puts = append(s.puts, Put{key, value}) }
 
-// tell adds an effect that readers see only; it may overtake nothing, but needs no flush
-// of its own.
-func (s *Service) tell(e Effect) { s.out = append(s.out, e) }
-
-// persist stores before any effect that comes after it is done; save stores soon.
-func (s *Service) persist(key string, value any) { s.puts = append(s.puts, Put{key, value}) }
-func (s *Service) save(key string, value any) {
-	if len(s.puts) > 0 { // what is written twice in a step must end as the later value
-		s.puts = append(s.puts, Put{key, value})
+// flush puts what is to be kept before everything else.
+func (s *Service) flush() {
+	if len(s.puts) == 0 {
 		return
 	}
-	s.saves = append(s.saves, Put{key, value})
-}
-
-// flush turns what gathered into effects. Saves go first: a later Persist of the same key
-// must win.
-func (s *Service) flush() {
-	if len(s.saves) > 0 {
-		s.out = append(s.out, Save{s.saves})
-		s.saves = nil
+	var e Effect = Save{s.puts}
+	if s.hold {
+		e = Persist{s.puts}
 	}
-	if len(s.puts) > 0 {
-		s.out = append(s.out, Persist{s.puts})
-		s.puts = nil
-	}
+	s.out = slices.Insert(s.out, 0, e)
+	s.puts, s.hold = nil, false
 }
 
 // touch marks an app to be looked at when the step ends.

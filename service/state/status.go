@@ -116,12 +116,19 @@ func (s *Service) alive(i *instance.Instance, condition instance.Condition, st *
 	}
 	unhealthy := false
 	if def != nil {
-		if next, fail := s.takeHealth(def, changed, st); next != nil {
-			changed.Health, keep, unhealthy = next, saved, fail
+		next, fail := s.takeHealth(def, changed, st)
+		if unhealthy = fail; next != nil {
+			changed.Health, keep = next, saved
 		}
 	}
 	if keep == forget {
+		if unhealthy {
+			s.unhealthyKill(i) // known already, but not done
+		}
 		return
+	}
+	if len(st.GetUuid()) > 0 {
+		keep = safe // it is told once only, when it is acknowledged
 	}
 	s.set(changed, keep)
 	if condition != i.Condition {
@@ -164,7 +171,7 @@ func (s *Service) watch(i *instance.Instance) {
 		}
 	}
 	if ready || health {
-		s.tell(Watch{Instance: i, App: def, Ready: ready, Health: health})
+		s.emit(Watch{Instance: i, App: def, Ready: ready, Health: health})
 	}
 }
 
@@ -181,7 +188,7 @@ func (s *Service) ended(i *instance.Instance, condition instance.Condition, in S
 		c.Health, c.Ready, c.Readiness = nil, false, nil
 	})
 	s.set(dead, safe)
-	s.tell(Unwatch{i.ID})
+	s.emit(Unwatch{i.ID})
 	s.publishStatus(dead, dead.TaskState, in.Status.GetMessage())
 	s.attempt(a, dead, in, ours)
 	if !ours && i.Goal == instance.GoalRunning && def != nil && counts(in.Status) {
@@ -270,8 +277,8 @@ func (s *Service) unreachable(i *instance.Instance, st *mesos.TaskStatus) {
 	changed := with(i, func(c *instance.Instance) {
 		c.Condition, c.Since, c.TaskState = instance.Unreachable, s.now.Wall, st.GetState().String()
 	})
-	s.set(changed, saved)
-	s.tell(Unwatch{i.ID})
+	s.set(changed, safe)
+	s.emit(Unwatch{i.ID})
 	s.publishStatus(changed, changed.TaskState, st.GetMessage())
 	s.awaitReturn(changed)
 }

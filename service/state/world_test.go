@@ -53,6 +53,7 @@ type world struct {
 	failLater    float64
 	unhealthy    float64
 	crashes      int
+	down         bool
 	deadLaunches int
 	lastEffect   string
 	log          []string
@@ -146,6 +147,7 @@ func (w *world) run(until time.Duration) {
 // boot starts the service from what the store has.
 func (w *world) boot() {
 	w.term++
+	w.down = false
 	w.core = New(Config{Seed: w.rng.Uint64(), App: app.Options{PortMin: 10000, PortMax: 20000, Role: "*"}, KillRetry: 5 * time.Second})
 	w.revived = false
 	clear(w.offers)
@@ -211,7 +213,11 @@ func more[T any](raw []byte, to *[]T) error {
 
 // step gives the service an input and does what it says, unless it dies in between.
 func (w *world) step(in Input) {
-	w.note("%T", in)
+	if st, ok := in.(Status); ok {
+		w.note("status %s %s %s", st.Status.GetTaskId().GetValue(), st.Status.GetState(), st.Status.GetReason())
+	} else {
+		w.note("%T", in)
+	}
 	effects := slices.Clone(w.core.Step(clock.Now{Mono: w.now, Wall: w.wall()}, in))
 	var saves []Put
 	for _, e := range effects {
@@ -237,6 +243,7 @@ func (w *world) step(in Input) {
 
 func (w *world) restart() {
 	w.term++
+	w.down = true
 	w.after(time.Duration(w.rng.IntN(2000))*time.Millisecond, func() { w.boot() })
 }
 
@@ -341,6 +348,7 @@ func (w *world) accept(a *schedulerpb.Call_Accept) {
 				continue
 			}
 			w.ever[id]++
+			w.note("launch %s", id)
 			t := &task{id: id, on: on, info: info, state: mesos.TaskState_TASK_STAGING}
 			w.tasks[id] = t
 			for _, r := range info.GetResources() {
@@ -578,6 +586,9 @@ func (w *world) leave(a *machine, back bool, after time.Duration) {
 func (w *world) ask(in func(Request) Input, force bool) (Result, bool) {
 	w.token++
 	token := w.token
+	if w.down {
+		return Result{}, false
+	}
 	w.step(in(Request{Token: token, Force: force, Who: "test"}))
 	r, ok := w.answer[token]
 	return r, ok
