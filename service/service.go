@@ -68,6 +68,8 @@ type Config struct {
 	// Settings are what /v2/info shows as marathon_config, secrets removed.
 	Settings map[string]any
 	Log      *slog.Logger
+	// Client reaches the masters; nil is one with defaults.
+	Client *http.Client
 	// Ready, if not nil, is called at the first subscription.
 	Ready func()
 }
@@ -164,7 +166,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		core: state.New(cfg.Core), began: time.Now(), inputs: inputs,
 		log:     newWriter(cfg.Store, lead, inputs.Poke),
 		calls:   newCalls(framework, func(tasks []string) { inputs.Post(state.Unsent{Tasks: tasks}) }, cfg.Log),
-		tails:   newTails(cfg.Masters, inputs.Post),
+		tails:   newTails(cfg.Masters, cfg.Client, inputs.Post),
 		view:    view.New(),
 		events:  events.New(lead.Epoch, kept),
 		prober:  health.New(cfg.Probes, inputs.Post),
@@ -213,7 +215,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 			return nil
 		}
 		return scheduler.Run(ctx, scheduler.Config{
-			Masters: cfg.Masters, Framework: framework, Store: id, Logger: cfg.Log, ManualAcknowledge: true,
+			Masters: cfg.Masters, HTTPClient: cfg.Client, Framework: framework, Store: id, Logger: cfg.Log, ManualAcknowledge: true,
 			SuppressedRoles: nil,
 		}, r.handler(ready))
 	})

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -21,12 +22,13 @@ const (
 // tails reads the last output of tasks that ended, through the master.
 type tails struct {
 	masters []string
+	client  *http.Client
 	tell    func(state.Input)
 	queue   chan state.FetchTail
 }
 
-func newTails(masters []string, tell func(state.Input)) *tails {
-	return &tails{masters: masters, tell: tell, queue: make(chan state.FetchTail, maxTails)}
+func newTails(masters []string, client *http.Client, tell func(state.Input)) *tails {
+	return &tails{masters: masters, client: client, tell: tell, queue: make(chan state.FetchTail, maxTails)}
 }
 
 func (t *tails) add(e state.FetchTail) {
@@ -58,7 +60,7 @@ func (t *tails) fetch(ctx context.Context, e state.FetchTail) {
 	ctx, cancel := context.WithTimeout(ctx, tailTimeout)
 	defer cancel()
 	for _, m := range t.masters {
-		c := operator.New(m, nil)
+		c := operator.New(m, t.client)
 		path := operator.SandboxPath(e.Framework, e.Task)
 		stdout, err := end(ctx, c, e.AgentID, path+"/stdout")
 		if err != nil {
