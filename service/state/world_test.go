@@ -125,7 +125,7 @@ func (w *world) after(d time.Duration, do func()) {
 func (w *world) tellService(d time.Duration, in func() Input) {
 	term := w.term
 	w.after(d, func() {
-		if term == w.term {
+		if term == w.term && !w.down {
 			if i := in(); i != nil {
 				w.step(i)
 			}
@@ -276,7 +276,7 @@ func (w *world) do(e Effect) {
 		w.timer++
 		n, term := w.timer, w.term
 		w.after(max(0, e.At-w.now), func() {
-			if n == w.timer && term == w.term {
+			if n == w.timer && term == w.term && !w.down {
 				w.step(Fired{})
 			}
 		})
