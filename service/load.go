@@ -51,6 +51,10 @@ func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events
 			i := new(instance.Instance)
 			err = decode(r, i)
 			in.Instances = append(in.Instances, i)
+		case "plans":
+			err = decodeTo(r, &in.Plans)
+		case "progress":
+			err = decodeTo(r, &in.Progress)
 		case "deployments":
 			d := new(deploy.Deployment)
 			err = decode(r, d)

@@ -22,6 +22,8 @@ const (
 	keepFor    = 15 * time.Minute
 	// keepStored is how many deployment events survive the service.
 	keepStored = 1000
+	// maxStored bytes of one event; the plan of thousands of apps may be longer, and is not.
+	maxStored = 64 << 10
 	// maxWaiting events for one reader; one that has more is cut off.
 	maxWaiting = 1024
 )
@@ -112,7 +114,7 @@ func (l *Log) Append(e marathon.Event) (keep *Stored, remove []string) {
 	l.forget(now)
 	close(l.more)
 	l.more = make(chan struct{})
-	if !durable(e.EventType()) {
+	if !durable(e.EventType()) || len(data) > maxStored {
 		return nil, nil
 	}
 	s := Stored{ID: p.String(), Type: e.EventType(), Data: data}

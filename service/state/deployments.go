@@ -29,6 +29,7 @@ type write struct {
 
 // submit starts the deployment of a write, or refuses it.
 func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
+	s.inherit(&w)
 	p := s.planOf(w)
 	var conflicts []string
 	for _, id := range p.Locks() {
@@ -50,12 +51,14 @@ func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
 	d.Reverts = w.reverts
 	s.deployments[p.ID] = d
 	s.order = append(s.order, p.ID)
-	s.persist(keyDeployment+p.ID, d)
+	s.keepPlan(p)
+	s.keepDeployment(nil, d)
 	s.roots = append(s.roots, w.change.Version)
 	s.persist(keyRoots+string(w.change.Version), w.change.Version)
 	for len(s.roots) > s.cfg.MaxVersions {
 		s.persist(keyRoots+string(s.roots[0]), nil)
 		s.roots = s.roots[1:]
+		s.bury()
 	}
 	s.persist(keyRoot, w.change.Version) // last: until it is there, none of this counts
 	for _, id := range conflicts {
@@ -78,6 +81,24 @@ func (s *Service) planOf(w write) (p *plan.Plan) {
 		p = plan.New(s.uuid(), w.change, depth, w.kill)
 	})
 	return p
+}
+
+// inherit makes a forced write finish the restarts that it overrides: an app that is
+// scaled amid an upgrade is scaled and upgraded.
+func (s *Service) inherit(w *write) {
+	if !w.Force {
+		return
+	}
+	for n := range w.change.Apps {
+		c := &w.change.Apps[n]
+		d := s.deployments[s.locks[c.ID()]]
+		if d == nil || d.Plan.ID == w.reverts || c.Old == nil || c.New == nil || c.Restart {
+			continue
+		}
+		if under := d.Plan.Change(c.ID()); under != nil && under.Restart {
+			c.Restart = true
+		}
+	}
 }
 
 // locked is the 409 that clients know by its deployments.
@@ -103,7 +124,7 @@ func (s *Service) apply(w write, p *plan.Plan) {
 			s.persist(keyApp+key(a.id)+"/"+string(w.change.Version), StoredApp{
 				ID: a.id, Version: w.change.Version, Deleted: true, By: w.Who, Deployment: p.ID,
 			})
-			a.def = nil
+			a.def, a.removed = nil, w.change.Version
 			delete(s.followers, a.id)
 			s.emit(ChangedApp{a.id, nil})
 			s.touch(a.id)
@@ -159,8 +180,8 @@ func (s *Service) stepApps(id string, apps []string) {
 // deploy does what a deployment says.
 func (s *Service) deploy(id string, d *deploy.Deployment, effects []deploy.Effect, changed bool) {
 	if changed {
+		s.keepDeployment(s.deployments[id], d)
 		s.deployments[id] = d
-		s.persist(keyDeployment+id, d)
 		s.emit(ChangedDeployment{id, d})
 	}
 	for _, e := range effects {
@@ -256,7 +277,7 @@ func (s *Service) endDeployment(id, outcome, reason string) {
 	delete(s.deployments, id)
 	s.order = slices.DeleteFunc(s.order, func(o string) bool { return o == id })
 	s.timers.Stop(timer{timerDeployment, id})
-	s.persist(keyDeployment+id, nil)
+	s.loseDeployment(id, len(d.Plan.Changes))
 	for _, app := range d.Plan.Locks() {
 		if s.locks[app] == id {
 			delete(s.locks, app)

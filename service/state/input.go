@@ -35,7 +35,9 @@ type (
 		Apps        []StoredApp
 		Groups      []StoredGroup
 		Instances   []*instance.Instance
-		Deployments []*deploy.Deployment
+		Deployments []*deploy.Deployment // without plan and progress
+		Plans       []StoredPlan
+		Progress    []StoredProgress
 		Backoffs    []Backoff
 		Attempts    []Attempts
 	}

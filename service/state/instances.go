@@ -21,6 +21,8 @@ const (
 	keyGroup      = "service/groups/"
 	keyInstance   = "service/instances/"
 	keyDeployment = "service/deployments/"
+	keyPlan       = "service/plans/"
+	keyProgress   = "service/progress/"
 	keyBackoff    = "service/backoff/"
 	keyAttempts   = "service/attempts/"
 )
@@ -303,6 +305,7 @@ func (s *Service) unused(a *application) {
 	}
 	if a.def == nil && len(a.list) == 0 && s.locks[a.id] == "" {
 		s.forgetApp(a)
+		return
 	}
 }
 
@@ -315,6 +318,8 @@ func (s *Service) tellVersions(a *application) {
 // forgetApp drops what is left of a removed app.
 func (s *Service) forgetApp(a *application) {
 	delete(s.apps, a.id)
+	s.graves = append(s.graves, grave{a.id, a.removed, a.stored})
+	s.bury()
 	if a.backoff != nil {
 		s.save(keyBackoff+key(a.id), nil)
 	}
@@ -325,6 +330,33 @@ func (s *Service) forgetApp(a *application) {
 	s.timers.Stop(timer{timerBackoff, a.id})
 	s.emit(ChangedVersions{a.id, nil})
 	s.publishTerminated(a.id)
+}
+
+// grave is what the store still has of a removed app, for the tree's old versions.
+type grave struct {
+	app      string
+	removed  marathon.Version
+	versions []marathon.Version
+}
+
+// bury deletes removed apps from the store when no kept version of the tree has them.
+func (s *Service) bury() {
+	kept := s.graves[:0]
+	for _, g := range s.graves {
+		if s.apps[g.app] != nil {
+			s.apps[g.app].stored = append(g.versions, s.apps[g.app].stored...) // it came back
+			continue
+		}
+		if len(s.roots) > 0 && g.removed >= s.roots[0] {
+			kept = append(kept, g)
+			continue
+		}
+		for _, v := range g.versions {
+			s.save(keyApp+key(g.app)+"/"+string(v), nil)
+		}
+		s.save(keyApp+key(g.app)+"/"+string(g.removed), nil) // last: without it the app would be back
+	}
+	s.graves = kept
 }
 
 // key is an id as part of a key.

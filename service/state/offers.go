@@ -12,6 +12,7 @@ import (
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
 )
@@ -219,14 +220,22 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, tried map
 		if i == nil {
 			break
 		}
-		if a.placed == nil {
-			a.placed = match.Count(a.def, a.list)
-		}
-		if i.Version != a.def.Version {
+		def, placed := a.definition(i), a.placed
+		switch {
+		case def != a.def && configOf(def) == configOf(a.def): // only scaled since
 			i = with(i, func(c *instance.Instance) { c.Version = a.def.Version })
+			def = a.def
+			fallthrough
+		case def == a.def:
+			if a.placed == nil {
+				a.placed = match.Count(def, a.list)
+			}
+			placed = a.placed
+		default: // one of a set that is being replaced
+			placed = match.Count(def, a.list)
 		}
 		outcome, refusal := pool.Fit(&match.Want{
-			App: a.def, Instance: i, Placed: a.placed, FrameworkID: s.framework, Region: s.cfg.Region,
+			App: def, Instance: i, Placed: placed, FrameworkID: s.framework, Region: s.cfg.Region,
 			Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
 		})
 		if !tried[a.id] {
@@ -248,14 +257,14 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, tried map
 			*operations = append(*operations, outcome.Operations...)
 			s.reserved(outcome.Reserve)
 		default:
-			*tasks = append(*tasks, s.launch(a, outcome))
+			*tasks = append(*tasks, s.launch(a, def, outcome))
 		}
 	}
 	return refusals
 }
 
 // launch makes a placed instance a task. Its record is durable before the ACCEPT.
-func (s *Service) launch(a *application, o *match.Outcome) *mesos.TaskInfo {
+func (s *Service) launch(a *application, def *marathon.App, o *match.Outcome) *mesos.TaskInfo {
 	i := with(o.Launch, func(c *instance.Instance) {
 		c.Incarnation++
 		c.TaskID = instance.TaskID(c.ID, c.Incarnation)
@@ -264,7 +273,7 @@ func (s *Service) launch(a *application, o *match.Outcome) *mesos.TaskInfo {
 	})
 	s.set(i, safe)
 	s.after(s.cfg.LaunchConfirm, timerOverdue, i.ID)
-	return match.Task(a.def, i, o.Resources, s.taskOptions(a))
+	return match.Task(def, i, o.Resources, s.taskOptions(a))
 }
 
 // taskOptions are those that a task of an app is made with.

@@ -68,8 +68,9 @@ func (s *Service) recoverApp(versions []StoredApp, root marathon.Version) *marat
 			s.save(keyApp+key(v.ID)+"/"+string(v.Version), nil)
 			continue
 		}
-		def = v.App
-		if v.App != nil {
+		if def = v.App; def == nil {
+			a.removed = v.Version
+		} else {
 			a.uses[v.Version] = v.App
 			a.stored = append(a.stored, v.Version)
 		}
@@ -107,12 +108,13 @@ func (s *Service) recoverRest(in Recovered) {
 			a.attempts = &in.Attempts[n]
 		}
 	}
-	slices.SortFunc(in.Deployments, func(a, b *deploy.Deployment) int {
+	deployments := s.assemble(in)
+	slices.SortFunc(deployments, func(a, b *deploy.Deployment) int {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Plan.ID, b.Plan.ID))
 	})
-	for _, d := range in.Deployments {
+	for _, d := range deployments {
 		if d.Plan.Version > in.Version {
-			s.save(keyDeployment+d.Plan.ID, nil)
+			s.loseDeployment(d.Plan.ID, len(d.Plan.Changes))
 			continue
 		}
 		s.deployments[d.Plan.ID] = d

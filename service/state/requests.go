@@ -3,7 +3,6 @@ package state
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/app"
@@ -121,18 +120,9 @@ func (s *Service) changeGroup(r Request, id string, change app.Change, err error
 	s.publishGroup(id, change.Version, "")
 }
 
-// enforceRole changes a top-level group's rule without a deployment (A3: 200, empty).
+// enforceRole changes a top-level group's rule.
 func (s *Service) enforceRole(in EnforceRole) {
-	if strings.Count(in.ID, "/") != 1 || in.ID == "/" {
-		s.refuse(in.Request, &app.Fault{Status: 422, Body: marathon.Error{
-			Message: "enforceRole can be set on top-level groups only, and " + in.ID + " is none"}})
-		return
-	}
-	if _, ok := s.tree.Group(in.ID); !ok {
-		s.refuse(in.Request, &app.Fault{Status: 404, Body: marathon.Error{Message: "Group '" + in.ID + "' does not exist"}})
-		return
-	}
-	change, err := s.tree.UpdateGroup(s.now.Wall, in.ID, &app.GroupDraft{EnforceRole: &in.Enforce}, app.Mode{Force: in.Force})
+	change, err := s.tree.EnforceRole(s.now.Wall, in.ID, in.Enforce)
 	if err != nil {
 		s.refuse(in.Request, err)
 		return

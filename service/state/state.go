@@ -91,6 +91,10 @@ type Service struct {
 	// deployments by id; order is that of their start, for listing and stepping.
 	deployments map[string]*deploy.Deployment
 	order       []string
+	// planParts is how many parts the stored plan of each deployment has.
+	planParts map[string]int
+	// graves are removed apps of which the store still has versions.
+	graves []grave
 	// locks has the deployment that holds each app.
 	locks map[string]string
 	// waiting are the apps with Scheduled instances, in the order they began to wait;
@@ -126,6 +130,8 @@ type application struct {
 	// uses are the definitions that instances or def need, stored all versions kept.
 	uses   map[marathon.Version]*marathon.App
 	stored []marathon.Version
+	// removed is the tree's version that removed it.
+	removed marathon.Version
 	// list has the instances in no particular but deterministic order; at is each one's
 	// place.
 	list []*instance.Instance
@@ -154,8 +160,8 @@ func New(cfg Config) *Service {
 		apps: make(map[string]*application), instances: make(map[string]*instance.Instance),
 		deployments: make(map[string]*deploy.Deployment), locks: make(map[string]string),
 		garbage: make(map[string]bool), roles: make(map[string]int), agents: make(map[string]*instance.Agent),
-		followers: make(map[string]bool),
-		isDue:     make(map[string]bool),
+		followers: make(map[string]bool), planParts: make(map[string]int),
+		isDue: make(map[string]bool),
 	}
 }
 

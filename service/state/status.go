@@ -207,16 +207,16 @@ func (s *Service) follow(a *application, i *instance.Instance, ours bool) {
 		// Its reservation waits for the launch that comes, if one does.
 	case !ours && stays(def, i.Condition):
 		// It has run to its end and is kept to show so.
-	case s.outdated(a, i) && i.Reservation == nil:
-		s.drop(i) // the deployment starts a new one in its place
 	default:
 		want, ours := s.target(a)
 		switch {
-		case !ours:
-			want = a.def
-		case want == nil:
+		case ours && want == nil:
 			s.decommissioned(i)
 			return
+		case !ours: // it stays what it is until the deployment replaces it
+			if want = def; want == nil || configOf(want) == configOf(a.def) {
+				want = a.def
+			}
 		}
 		s.again(i, want)
 	}
@@ -234,20 +234,6 @@ func stays(def *marathon.App, c instance.Condition) bool {
 		return c == instance.Finished
 	}
 	return false
-}
-
-// outdated reports whether a deployment under way replaces the instance.
-func (s *Service) outdated(a *application, i *instance.Instance) bool {
-	d := s.deployments[s.locks[a.id]]
-	if d == nil {
-		return false
-	}
-	c := d.Plan.Change(a.id)
-	if c == nil || !c.Restart || c.New == nil {
-		return false
-	}
-	def := a.uses[i.Version]
-	return def != nil && configOf(def) != configOf(c.New)
 }
 
 // configOf is the version of an app's last configuration change.

@@ -192,6 +192,10 @@ func (w *world) recovered() Recovered {
 			i := new(instance.Instance)
 			err = json.Unmarshal(raw, i)
 			in.Instances = append(in.Instances, i)
+		case "plans":
+			err = more(raw, &in.Plans)
+		case "progress":
+			err = more(raw, &in.Progress)
 		case "deployments":
 			d := new(deploy.Deployment)
 			err = json.Unmarshal(raw, d)

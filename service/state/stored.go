@@ -1,0 +1,177 @@
+package state
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/app"
+	"github.com/stoa-kernel/stoa/service/deploy"
+	"github.com/stoa-kernel/stoa/service/plan"
+)
+
+// A deployment of 10,000 apps is larger than one value of the store may be. It is kept as
+// the Deployment without plan and progress, the plan in parts of partSize apps that never
+// change, and the progress in as many parts, of which only those that changed are written.
+// Definitions are named by their versions.
+const partSize = 500
+
+// StoredPlan is one part of a deployment's plan.
+type StoredPlan struct {
+	Deployment string            `json:"deployment"`
+	Part       int               `json:"part"`
+	Actions    []StoredAction    `json:"actions,omitempty"`
+	Changes    []StoredChange    `json:"changes,omitempty"`
+	Groups     []app.GroupChange `json:"groups,omitempty"`
+}
+
+// StoredAction is one action of one step.
+type StoredAction struct {
+	Step int `json:"step"`
+	plan.Action
+}
+
+// StoredChange is an app.AppChange; "" is no definition.
+type StoredChange struct {
+	App     string           `json:"app"`
+	Old     marathon.Version `json:"old,omitempty"`
+	New     marathon.Version `json:"new,omitempty"`
+	Restart bool             `json:"restart,omitempty"`
+}
+
+// StoredProgress is one part of a deployment's progress.
+type StoredProgress struct {
+	Deployment string                      `json:"deployment"`
+	Part       int                         `json:"part"`
+	Progress   map[string]*deploy.Progress `json:"progress"`
+}
+
+func partKey(prefix, id string, part int) string { return fmt.Sprintf("%s%s/%04d", prefix, id, part) }
+
+// keepPlan stores what of a new deployment never changes.
+func (s *Service) keepPlan(p *plan.Plan) {
+	parts := []StoredPlan{{Deployment: p.ID}}
+	room := 0
+	part := func() *StoredPlan {
+		if room == partSize {
+			parts, room = append(parts, StoredPlan{Deployment: p.ID, Part: len(parts)}), 0
+		}
+		room++
+		return &parts[len(parts)-1]
+	}
+	for n := range p.Steps {
+		for _, a := range p.Steps[n].Actions {
+			x := part()
+			x.Actions = append(x.Actions, StoredAction{n, a})
+		}
+	}
+	for _, c := range p.Changes {
+		stored := StoredChange{App: c.ID(), Restart: c.Restart}
+		if c.Old != nil {
+			stored.Old = c.Old.Version
+		}
+		if c.New != nil {
+			stored.New = c.New.Version
+		}
+		x := part()
+		x.Changes = append(x.Changes, stored)
+	}
+	for _, g := range p.Groups {
+		x := part()
+		x.Groups = append(x.Groups, g)
+	}
+	for n := range parts {
+		s.persist(partKey(keyPlan, p.ID, n), parts[n])
+	}
+	s.planParts[p.ID] = len(parts)
+}
+
+// keepDeployment stores what may have changed since old.
+func (s *Service) keepDeployment(old, d *deploy.Deployment) {
+	head := *d
+	head.Plan, head.Progress = &plan.Plan{ID: d.Plan.ID, Version: d.Plan.Version}, nil
+	s.persist(keyDeployment+d.Plan.ID, &head)
+	if len(d.Progress) == 0 && (old == nil || len(old.Progress) == 0) {
+		return
+	}
+	parts := make(map[int]map[string]*deploy.Progress)
+	changed := make(map[int]bool)
+	for n := range d.Plan.Changes {
+		id := d.Plan.Changes[n].ID()
+		part, p := n/partSize, d.Progress[id]
+		if old == nil || old.Progress[id] != p { // values are replaced, never changed
+			changed[part] = true
+		}
+		if p != nil {
+			if parts[part] == nil {
+				parts[part] = make(map[string]*deploy.Progress)
+			}
+			parts[part][id] = p
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(changed)) {
+		at := partKey(keyProgress, d.Plan.ID, part)
+		if parts[part] == nil {
+			s.persist(at, nil)
+			continue
+		}
+		s.persist(at, StoredProgress{d.Plan.ID, part, parts[part]})
+	}
+}
+
+// loseDeployment deletes all that is stored of a deployment.
+func (s *Service) loseDeployment(id string, changes int) {
+	s.persist(keyDeployment+id, nil)
+	for n := range s.planParts[id] {
+		s.persist(partKey(keyPlan, id, n), nil)
+	}
+	for n := 0; n*partSize < changes; n++ {
+		s.persist(partKey(keyProgress, id, n), nil)
+	}
+	delete(s.planParts, id)
+}
+
+// assemble makes deployments whole again.
+func (s *Service) assemble(in Recovered) []*deploy.Deployment {
+	byID := make(map[string]*deploy.Deployment)
+	for _, d := range in.Deployments {
+		byID[d.Plan.ID] = d
+	}
+	slices.SortFunc(in.Plans, func(a, b StoredPlan) int {
+		return cmp.Or(cmp.Compare(a.Deployment, b.Deployment), cmp.Compare(a.Part, b.Part))
+	})
+	for _, part := range in.Plans {
+		d := byID[part.Deployment]
+		if d == nil {
+			s.save(partKey(keyPlan, part.Deployment, part.Part), nil) // its deployment was never begun
+			continue
+		}
+		s.planParts[part.Deployment] = part.Part + 1
+		for _, a := range part.Actions {
+			for len(d.Plan.Steps) <= a.Step {
+				d.Plan.Steps = append(d.Plan.Steps, plan.Step{})
+			}
+			d.Plan.Steps[a.Step].Actions = append(d.Plan.Steps[a.Step].Actions, a.Action)
+		}
+		for _, c := range part.Changes {
+			d.Plan.Changes = append(d.Plan.Changes, app.AppChange{
+				Old: s.of(c.App).uses[c.Old], New: s.of(c.App).uses[c.New], Restart: c.Restart,
+			})
+		}
+		d.Plan.Groups = append(d.Plan.Groups, part.Groups...)
+	}
+	for _, part := range in.Progress {
+		d := byID[part.Deployment]
+		if d == nil {
+			s.save(partKey(keyProgress, part.Deployment, part.Part), nil)
+			continue
+		}
+		if d.Progress == nil {
+			d.Progress = make(map[string]*deploy.Progress)
+		}
+		maps.Copy(d.Progress, part.Progress)
+	}
+	return in.Deployments
+}
