@@ -23,6 +23,7 @@ type TaskCounts struct {
 	TasksUnhealthy int `json:"tasksUnhealthy"`
 }
 
+// Identifiable is an object of which only the id is shown.
 type Identifiable struct {
 	ID string `json:"id"`
 }
@@ -48,11 +49,13 @@ type Task struct {
 	Role               string         `json:"role,omitempty"`
 }
 
+// IPAddress of a task; Protocol is "IPv4" or "IPv6".
 type IPAddress struct {
 	IPAddress string `json:"ipAddress"`
 	Protocol  string `json:"protocol"`
 }
 
+// LocalVolume is a persistent volume that an instance holds.
 type LocalVolume struct {
 	RunSpecID     string `json:"runSpecId"`
 	ContainerPath string `json:"containerPath"`
@@ -60,6 +63,7 @@ type LocalVolume struct {
 	PersistenceID string `json:"persistenceId"`
 }
 
+// HealthResult is what one health check has told of an instance.
 type HealthResult struct {
 	Alive               bool    `json:"alive"`
 	ConsecutiveFailures int     `json:"consecutiveFailures"`
@@ -70,6 +74,7 @@ type HealthResult struct {
 	InstanceID          string  `json:"instanceId"`
 }
 
+// ReadinessResult is what a readiness check has told of a task.
 type ReadinessResult struct {
 	Name         string             `json:"name"`
 	TaskID       string             `json:"taskId"`
@@ -77,12 +82,14 @@ type ReadinessResult struct {
 	LastResponse *ReadinessResponse `json:"lastResponse,omitempty"`
 }
 
+// ReadinessResponse is the last answer to a readiness check.
 type ReadinessResponse struct {
 	Status      int    `json:"status"`
 	ContentType string `json:"contentType"`
 	Body        string `json:"body"`
 }
 
+// TaskFailure is how a task of an app failed last.
 type TaskFailure struct {
 	AppID     string  `json:"appId"`
 	Host      string  `json:"host"`
@@ -94,6 +101,7 @@ type TaskFailure struct {
 	SlaveID   string  `json:"slaveId,omitempty"`
 }
 
+// TaskStats sum up tasks by how new they are; what has no task is absent.
 type TaskStats struct {
 	StartedAfterLastScaling *StatsOf `json:"startedAfterLastScaling,omitempty"`
 	WithLatestConfig        *StatsOf `json:"withLatestConfig,omitempty"`
@@ -101,15 +109,18 @@ type TaskStats struct {
 	TotalSummary            *StatsOf `json:"totalSummary,omitempty"`
 }
 
+// StatsOf some of the tasks.
 type StatsOf struct {
 	Stats Stats `json:"stats"`
 }
 
+// Stats are their number and age.
 type Stats struct {
 	Counts   StatsCounts `json:"counts"`
 	LifeTime *LifeTime   `json:"lifeTime,omitempty"`
 }
 
+// StatsCounts counts tasks.
 type StatsCounts struct {
 	Staged    int `json:"staged"`
 	Running   int `json:"running"`
@@ -117,6 +128,7 @@ type StatsCounts struct {
 	Unhealthy int `json:"unhealthy"`
 }
 
+// LifeTime of tasks since their start.
 type LifeTime struct {
 	AverageSeconds float64 `json:"averageSeconds"`
 	MedianSeconds  float64 `json:"medianSeconds"`
@@ -167,10 +179,12 @@ type Deployment struct {
 	StartedAt Version `json:"startedAt,omitempty"`
 }
 
+// DeploymentStep is carried out before the next begins.
 type DeploymentStep struct {
 	Actions []DeploymentAction `json:"actions"`
 }
 
+// DeploymentAction is what a step does to one app.
 type DeploymentAction struct {
 	// Action is "StartApplication", "ScaleApplication", "RestartApplication" or
 	// "StopApplication".

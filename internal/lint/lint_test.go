@@ -93,6 +93,7 @@ var pure = []string{
 	"kernel", "master/state", "master/allocator", "master/validate",
 	"agent/state", "agent/status", "agent/container", "agent/check", "internal/loop", "internal/planted",
 	"run/state", "service/instance", "service/app", "service/plan", "service/deploy", "service/match",
+	"service/selector", "service/state", "service/why",
 }
 
 func inside(dir string, roots ...string) bool {
@@ -145,7 +146,7 @@ func ring(dir string) int {
 	case inside(dir, "internal"), inside(dir, "store"), inside(dir, "sdk"),
 		inside(dir, "master/registry", "master/session", "master/http", "master/view", "master/elect"),
 		inside(dir, "agent/checkpoint", "agent/containerizer", "agent/http", "agent/link", "agent/sandbox", "agent/probe"),
-		inside(dir, "run/http", "service/health", "service/http"):
+		inside(dir, "run/http", "service/health", "service/http", "service/view", "service/events"):
 		return 2
 	case dir == "master", dir == "agent", dir == "run", dir == "service", dir == "cron":
 		return 3
