@@ -30,14 +30,14 @@ const (
 
 const exitCodes = `Exit codes:
   0    done
-  1    failed
-  2    still waiting for resources at the deadline
+  1    failed, or taken back
+  2    still waiting for resources, or not done, at the deadline
   3    not found
   4    denied
   5    conflict: locked or changed by someone else
   64   wrong usage
   69   the cluster does not answer
-  130  interrupted
+  130  interrupted; a deployment goes on
 
 stoa run ends with the exit code of its command: the first one that is not 0 of its
 instances, 128 plus the number for a signal.`
@@ -68,12 +68,15 @@ func usage(format string, args ...any) error {
 func Report(w io.Writer, err error) int {
 	var exit Exit
 	var e *Error
+	var refused *refusal
 	switch {
 	case err == nil:
 		return ExitOK
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.As(err, &e):
+	case errors.As(err, &refused):
+		e = refused.report()
 	case errors.Is(err, context.Canceled):
 		return ExitInterrupted
 	case errors.Is(err, operator.ErrUnreachable):
@@ -103,8 +106,11 @@ func Report(w io.Writer, err error) int {
 
 // session is what every verb has: where the cluster is and where output goes.
 type session struct {
-	addr     string
-	out, err io.Writer
+	addr string
+	// serviceAddr is the service's, "" to ask the master.
+	serviceAddr string
+	in          io.Reader
+	out, err    io.Writer
 }
 
 func (s *session) client() *operator.Client { return operator.New(s.addr, nil) }
@@ -114,11 +120,16 @@ const DefaultAddr = "127.0.0.1:5050"
 
 // Commands are the verbs that talk to a cluster.
 func Commands(root *cobra.Command) {
-	s := &session{out: os.Stdout, err: os.Stderr}
+	commands(root, &session{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+}
+
+func commands(root *cobra.Command, s *session) {
 	root.PersistentFlags().StringVar(&s.addr, "addr", addrFromEnv(), "the master's `address`, host:port or URL (STOA_ADDR)")
+	root.PersistentFlags().StringVar(&s.serviceAddr, "service-addr", "", "the service's `address`, host:port or URL (STOA_SERVICE_ADDR); by default the master is asked")
 	root.AddCommand(
 		runCommand(s), psCommand(s), logsCommand(s), killCommand(s), whyCommand(s),
 		agentsCommand(s), frameworksCommand(s), versionCommand(s),
+		appCommand(s), groupCommand(s), deploymentCommand(s), queueCommand(s),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes},
 	)
 }
@@ -156,4 +167,4 @@ func match[T any](items []T, name, what string, id func(T) string) (T, error) {
 	return none, &Error{What: fmt.Sprintf("%q begins %d %ss", name, len(found), what), Why: strings.Join(ids, ", "), Try: "more of the id", Code: ExitUsage}
 }
 
-var listing = map[string]string{"task": "ps -a", "agent": "agents", "framework": "frameworks", "run": "ps -a"}
+var listing = map[string]string{"task": "ps -a", "agent": "agents", "framework": "frameworks", "run": "ps -a", "deployment": "deployment list"}

@@ -123,6 +123,47 @@ type follower struct {
 	mu             sync.Mutex
 	files          map[string][]*tail
 	lines          []*prefixer
+	// old are the tasks of an app that had ended before.
+	old map[string]bool
+}
+
+// addEnded adds tasks of an app that have ended: those that did since the first look and,
+// if nothing runs at the first, the last one.
+func (f *follower) addEnded(found *found, first bool) {
+	if first {
+		f.old = idsOf(found.ended)
+		var last *taskRow
+		for i := range found.ended {
+			t := &found.ended[i]
+			if last == nil || t.Since != nil && (last.Since == nil || t.Since.After(*last.Since)) {
+				last = t
+			}
+		}
+		if len(found.tasks) == 0 && last != nil {
+			f.add(last)
+		}
+		return
+	}
+	for i := range found.ended {
+		if t := &found.ended[i]; !f.old[t.ID] {
+			f.add(t)
+		}
+	}
+}
+
+// label is what a task's lines begin with: of an instance's long name, what tells it from
+// others.
+func label(task string) string {
+	const instance = ".instance-"
+	i := strings.LastIndex(task, instance)
+	if i < 0 || len(task) < i+len(instance)+8 {
+		return task
+	}
+	short := task[:i] + "." + task[i+len(instance):][:8]
+	if n := task[strings.LastIndexByte(task, '.')+1:]; n != "1" {
+		short += "." + n
+	}
+	return short
 }
 
 func (f *follower) add(t *taskRow) {
@@ -131,7 +172,7 @@ func (f *follower) add(t *taskRow) {
 	}
 	file := func(name string, out io.Writer) {
 		if f.named {
-			p := &prefixer{mu: &f.mu, prefix: t.ID + " | ", out: out}
+			p := &prefixer{mu: &f.mu, prefix: label(t.ID) + " | ", out: out}
 			f.lines = append(f.lines, p)
 			out = p
 		}
@@ -180,12 +221,15 @@ func logsCommand(s *session) *cobra.Command {
 	var follow, onlyOut, onlyErr bool
 	var lines int
 	c := &cobra.Command{
-		Use:   "logs TASK|RUN",
+		Use:   "logs TASK|RUN|APP",
 		Short: "Show what tasks wrote to stdout and stderr",
-		Long: `Show what a task, or all tasks of a run, wrote. A unique beginning of the id is enough.
-With several tasks every line begins with its task's id. Logs are there until the
-agent collects the sandbox.`,
-		Args: cobra.ExactArgs(1),
+		Long: `Show what a task, or all tasks of a run or an app, wrote. Of the id of a task or run a
+unique beginning is enough. With several tasks every line begins with its task's id. Of
+an app with no task that runs it is the last one's; -f goes on with tasks that are
+started later, until the app is deleted. Logs are there until the agent collects the
+sandbox.`,
+		Example: "  stoa logs -f /web\n  stoa logs --stderr --tail 20 web-1f3a.0.1",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if onlyOut && onlyErr {
 				return usage("--stdout and --stderr each leave the other out; give one or none")
@@ -224,6 +268,7 @@ func (s *session) logs(ctx context.Context, name string, f *follower, follow boo
 			for i := range found.tasks {
 				f.add(&found.tasks[i])
 			}
+			f.addEnded(found, first)
 		}
 		if first && lines >= 0 {
 			if err := f.each(func(t *tail) error { return t.last(ctx, lines) }); err != nil {
@@ -237,7 +282,7 @@ func (s *session) logs(ctx context.Context, name string, f *follower, follow boo
 		if !follow || !found.more {
 			f.flush()
 			if len(f.files) == 0 {
-				fmt.Fprintf(s.err, "%s has no task yet, so nothing is written; stoa why %s says what it waits for\n", found.name, found.name)
+				fmt.Fprintf(s.err, "%s has no task, so there is nothing to read; stoa why %s says more\n", found.name, found.name)
 			}
 			return nil
 		}
@@ -263,20 +308,34 @@ type found struct {
 	// name in full.
 	name  string
 	tasks []taskRow
+	// ended are tasks of an app that have ended, while tasks has those that have not.
+	ended []taskRow
 	// named says that there may be several tasks, whose lines are told apart by name.
 	named bool
 	// more says that there is, or will be, more to read.
 	more bool
 }
 
-// find looks for a run, by id, the only beginning of one, or name; and for a task, by id
-// or the only beginning of one. A run is known before the master tells of its tasks.
+// find looks for a run, by id, the only beginning of one, or name; for an app; and for a
+// task, by id or the only beginning of one. Runs and apps are known before the master
+// tells of their tasks.
 func (s *session) find(ctx context.Context, name string) (*found, error) {
 	st, err := s.client().State(ctx)
 	if err != nil {
 		return nil, err
 	}
 	rows := tasks(st)
+	if f := ofApp(rows, name); len(f.tasks)+len(f.ended) > 0 || strings.HasPrefix(name, "/") {
+		// While there is a task there is an app.
+		f.more = true
+		if len(f.tasks) == 0 {
+			f.more, err = s.hasApp(ctx, f.name)
+		}
+		if err == nil && !f.more && len(f.ended) == 0 {
+			err = &Error{What: "no app " + f.name + " is known", Try: "stoa app list lists them", Code: ExitNotFound}
+		}
+		return f, err
+	}
 	all := s.allRuns(ctx, st)
 	if r := named(all, name); r != nil && strings.HasPrefix(r.ID, name) {
 		f := &found{name: r.ID, named: len(r.Instances) > 1, more: r.Done == nil}
@@ -292,11 +351,47 @@ func (s *session) find(ctx context.Context, name string) (*found, error) {
 	t, err := match(rows, name, "task", func(r taskRow) string { return r.ID })
 	if e := (*Error)(nil); errors.As(err, &e) && e.Code == ExitNotFound {
 		t, err = match(gone(st, rows, all), name, "task", func(r taskRow) string { return r.ID })
+		if errors.As(err, &e) && e.Code == ExitNotFound {
+			if is, _ := s.hasApp(ctx, appID(name)); is {
+				return &found{name: appID(name), named: true, more: true}, nil
+			}
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	return &found{name: t.ID, tasks: []taskRow{t}, more: t.live}, nil
+}
+
+// ofApp are the tasks of an app, whose ids begin with its id (as Marathon 1.8 and later
+// make them).
+func ofApp(rows []taskRow, name string) *found {
+	id := appID(name)
+	f := &found{name: id, named: true}
+	begin := strings.ReplaceAll(id[1:], "/", "_") + ".instance-"
+	for _, r := range rows {
+		switch {
+		case !strings.HasPrefix(r.ID, begin):
+		case r.live:
+			f.tasks = append(f.tasks, r)
+		default:
+			f.ended = append(f.ended, r)
+		}
+	}
+	return f
+}
+
+// hasApp reports whether the service has an app.
+func (s *session) hasApp(ctx context.Context, id string) (bool, error) {
+	svc, err := s.service(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, err = existing(ctx, svc, id, nil)
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *session) completeTasks(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {

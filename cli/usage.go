@@ -12,31 +12,39 @@ import (
 // its commands.
 func Prepare(root *cobra.Command) {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return wrong(c, err) })
-	// Without a function of its own, cobra refuses unknown commands in its own words.
-	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	root.Args = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		e := &Error{What: fmt.Sprintf("stoa has no command %q", args[0]), Try: "stoa --help", Code: ExitUsage}
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			e.Try = "stoa " + near[0]
-		}
-		return e
-	}
-	for _, c := range root.Commands() {
-		if args := c.Args; args != nil {
-			c.Args = func(c *cobra.Command, given []string) error { return wrong(c, args(c, given)) }
-		}
-		if run := c.RunE; run != nil {
-			c.RunE = func(c *cobra.Command, args []string) error {
-				err := run(c, args)
-				var e *Error
-				if errors.As(err, &e) && e.Code == ExitUsage && e.Try == "" {
-					e.Try = c.CommandPath() + " --help"
-				}
-				return err
+	prepare(root)
+}
+
+func prepare(c *cobra.Command) {
+	if c.HasSubCommands() {
+		// Without a function of its own, cobra refuses unknown commands in its own words.
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
 			}
+			e := &Error{What: fmt.Sprintf("%s has no command %q", c.CommandPath(), args[0]), Try: c.CommandPath() + " --help", Code: ExitUsage}
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				e.Try = c.CommandPath() + " " + near[0]
+			}
+			return e
+		}
+		for _, sub := range c.Commands() {
+			prepare(sub)
+		}
+		return
+	}
+	if args := c.Args; args != nil {
+		c.Args = func(c *cobra.Command, given []string) error { return wrong(c, args(c, given)) }
+	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			err := run(c, args)
+			var e *Error
+			if errors.As(err, &e) && e.Code == ExitUsage && e.Try == "" {
+				e.Try = c.CommandPath() + " --help"
+			}
+			return err
 		}
 	}
 }

@@ -77,11 +77,12 @@ func whyCommand(s *session) *cobra.Command {
 	var ports int
 	var role string
 	c := &cobra.Command{
-		Use:   "why [TASK|RUN|FRAMEWORK]",
+		Use:   "why [APP|TASK|RUN|FRAMEWORK]",
 		Short: "Say why something is not running, or would not run",
-		Long: `Say why a task, a run or a framework does not run: what is missing where, and what to
+		Long: `Say why an app, a task, a run or a framework does not run: what is missing where, and what to
 try. With --cpus, --mem, --disk or --ports it says where such a task would fit.`,
-		Example: `  stoa why web-1f3a.0
+		Example: `  stoa why /web
+  stoa why web-1f3a.0
   stoa why --cpus 4 --mem 8G
   stoa why --role prod --cpus 1`,
 		Args: cobra.MaximumNArgs(1),
@@ -103,7 +104,7 @@ try. With --cpus, --mem, --disk or --ports it says where such a task would fit.`
 			case len(args) == 1 && len(parts) > 0:
 				return usage("name something, or give resources; not both")
 			case len(args) == 0 && len(parts) == 0:
-				return usage("name a task, run or framework, or give --cpus and --mem")
+				return usage("name an app, task, run or framework, or give --cpus and --mem")
 			}
 			return s.why(c.Context(), args, role, strings.Join(parts, ";"))
 		},
@@ -126,6 +127,9 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 		return s.explain(e)
 	}
 	name := args[0]
+	if strings.HasPrefix(name, "/") {
+		return s.whyApp(ctx, name)
+	}
 	st, err := s.client().State(ctx)
 	if err != nil {
 		return err
@@ -164,6 +168,9 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(found.name, "/") {
+		return s.whyApp(ctx, found.name)
+	}
 	if len(found.tasks) == 0 && found.more {
 		fmt.Fprintf(s.out, "%s is being launched; the master has not told of its tasks yet\n", found.name)
 	}
@@ -177,6 +184,20 @@ func (s *session) why(ctx context.Context, args []string, role, resources string
 		}
 	}
 	return nil
+}
+
+// whyApp is for apps: the service knows of offers, checks and backoffs what the master does
+// not.
+func (s *session) whyApp(ctx context.Context, name string) error {
+	svc, err := s.service(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := svc.why(ctx, appID(name))
+	if err != nil {
+		return err
+	}
+	return s.explain(e)
 }
 
 // named is the run whose id, or an instance's, is name, or the only one whose id begins
