@@ -50,7 +50,7 @@ func TestSubmitEnds(t *testing.T) {
 			t.Errorf("after its deadline: %v", err)
 		}
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			m.Close()
 		}()
 		if err := m.Submit(t.Context(), 2); !errors.Is(err, ErrClosed) {

@@ -101,7 +101,7 @@ func TestStream(t *testing.T) {
 			t.Errorf("frames:\n%q", s.text())
 		}
 		before := s.text()
-		time.Sleep(heartbeat)
+		<-time.After(heartbeat)
 		synctest.Wait()
 		if got := strings.TrimPrefix(s.text(), before); got != "\r\n" {
 			t.Errorf("after 10 s without events: %q", got)
