@@ -190,15 +190,15 @@ func (u *up) run(ctx context.Context) error {
 
 		go func() { // ends with the process if it never gets ready
 			serving.Wait()
-			fmt.Printf("ready  master %s", url)
+			line := "ready  master " + url
 			for _, a := range urls {
-				fmt.Printf("  agent %s", a)
+				line += "  agent " + a
 			}
-			fmt.Printf("  run %s", runURL)
+			line += "  run " + runURL
 			if u.serviceListen != "" {
-				fmt.Printf("  service %s", svc.URL)
+				line += "  service " + svc.URL
 			}
-			fmt.Println()
+			fmt.Println(line) // at once: others write to the terminal too
 		}()
 		return group.Wait()
 	})

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/user"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -184,7 +186,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
 			Version: marathonVersion, BuildRef: build.Commit(), Leader: address, FrameworkID: id.current,
-			Config: cfg.Settings, HTTP: map[string]any{"http_port": port(address)},
+			Config: settings(cfg), HTTP: map[string]any{"http_port": port(address)},
 		},
 		Options: cfg.Core.App, Credentials: cfg.Credentials, Realm: cfg.Realm, Origin: cfg.Origin, MaxRequests: cfg.MaxRequests,
 	})
@@ -304,7 +306,25 @@ func poke(c chan struct{}) {
 	}
 }
 
-func port(address string) string {
+func port(address string) int {
 	_, p, _ := net.SplitHostPort(address)
-	return p
+	n, _ := strconv.Atoi(p)
+	return n
+}
+
+// settings are marathon_config of /v2/info: the flags, and what clients look for that is
+// no flag here.
+func settings(cfg Config) map[string]any {
+	all := maps.Clone(cfg.Settings)
+	if all == nil {
+		all = make(map[string]any)
+	}
+	f := describe(cfg)
+	all["checkpoint"], all["ha"] = true, true
+	all["hostname"], all["webui_url"] = f.GetHostname(), f.GetWebuiUrl()
+	all["master"] = strings.Join(cfg.Masters, ",")
+	if len(cfg.Masters) > 0 {
+		all["mesos_leader_ui_url"] = "http://" + cfg.Masters[0] // which sends on to the leader
+	}
+	return all
 }

@@ -25,6 +25,9 @@ type write struct {
 	failed string
 	// post says that each definition is announced by an api_post_event.
 	post bool
+	// group is where it happens, for the events: that above the app or group asked for (as
+	// Marathon 1.10, GroupManager.updateApp).
+	group string
 }
 
 // submit starts the deployment of a write, or refuses it.
@@ -304,7 +307,7 @@ func (s *Service) goBack(id, reason string) {
 		s.endDeployment(id, "failed", reason+"; it could not be taken back: "+err.Error())
 		return
 	}
-	w := write{Request: Request{Force: true, Who: d.By}, change: change, reverts: id, failed: reason}
+	w := write{Request: Request{Force: true, Who: d.By}, change: change, reverts: id, failed: reason, group: "/"}
 	s.start(w, Result{}) // forced, it is not refused; nobody waits for the answer
 }
 
@@ -325,7 +328,7 @@ func (s *Service) cancelDeployment(in CancelDeployment) {
 		return
 	}
 	in.Force = true
-	s.start(write{Request: in.Request, change: change, reverts: in.ID, failed: "it was taken back by " + in.Who}, Result{})
+	s.start(write{Request: in.Request, change: change, reverts: in.ID, failed: "it was taken back by " + in.Who, group: "/"}, Result{})
 }
 
 func (s *Service) steerDeployment(in SteerDeployment) {
@@ -394,15 +397,16 @@ func (s *Service) AgentsFor(def *marathon.App) int {
 }
 
 // start submits a write and answers it with what is set in r.
-func (s *Service) start(w write, r Result) *app.Fault {
+func (s *Service) start(w write, r Result) {
 	p, fault := s.submit(w)
 	if fault != nil {
-		s.refuse(w.Request, fault)
-		return fault
+		s.reject(w.Request, w.group, fault)
+		return
 	}
 	if w.post {
 		s.publishPost(w.Request, w.change)
 	}
+	s.publishGroup(w.group, w.change.Version, "")
 	r.Version, r.Deployment = p.Version, p.ID
 	s.answer(w.Request, r)
 	// What follows from it comes when the step ends; plans without steps end there too.
@@ -412,7 +416,6 @@ func (s *Service) start(w write, r Result) *app.Fault {
 	for _, id := range p.Locks() {
 		s.touch(id)
 	}
-	return nil
 }
 
 func (s *Service) answer(r Request, result Result) {
@@ -427,6 +430,12 @@ func (s *Service) refuse(r Request, err error) {
 		fault = &app.Fault{Status: 500, Body: marathon.Error{Message: err.Error()}}
 	}
 	s.answer(r, Result{Fault: fault})
+}
+
+// reject refuses a write of what is in a group, and tells of it.
+func (s *Service) reject(r Request, group string, err error) {
+	s.refuse(r, err)
+	s.publishGroup(group, s.tree.Version(), err.Error())
 }
 
 // host compares host names as DNS does.

@@ -134,6 +134,9 @@ func (s *Service) publishChecks(c app.AppChange) {
 }
 
 func (s *Service) publishGroup(id string, v marathon.Version, reason string) {
+	if id == "" { // no change of a group, as Marathon sees it
+		return
+	}
 	e := marathon.GroupChange{EventBase: s.base("group_change_success"), GroupID: id, Version: v}
 	if reason != "" {
 		e.Type, e.Reason = "group_change_failed", reason

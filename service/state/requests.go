@@ -2,6 +2,7 @@ package state
 
 import (
 	"maps"
+	"path"
 	"slices"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -10,16 +11,21 @@ import (
 )
 
 func (s *Service) createApp(in CreateApp) {
+	group := path.Dir(app.Path(in.Draft.ID, "/"))
 	change, err := s.tree.Create(s.now.Wall, in.Draft)
 	if err != nil {
-		s.refuse(in.Request, err)
+		s.reject(in.Request, group, err)
 		return
 	}
-	s.start(write{Request: in.Request, change: change, post: true}, Result{Created: true, App: change.Apps[0].New})
+	s.start(write{Request: in.Request, change: change, post: true, group: group}, Result{Created: true, App: change.Apps[0].New})
 }
 
 func (s *Service) updateApps(in UpdateApps) {
 	in.Mode.Force = in.Force
+	group := "/"
+	if in.Single {
+		group = path.Dir(in.Drafts[0].ID)
+	}
 	var change app.Change
 	var err error
 	if in.Back != nil {
@@ -28,7 +34,7 @@ func (s *Service) updateApps(in UpdateApps) {
 		change, err = s.tree.Update(s.now.Wall, in.Drafts, in.Mode)
 	}
 	if err != nil {
-		s.refuse(in.Request, err)
+		s.reject(in.Request, group, err)
 		return
 	}
 	r := Result{}
@@ -36,7 +42,7 @@ func (s *Service) updateApps(in UpdateApps) {
 		r.Created = change.Apps[0].Old == nil
 		r.App = change.Apps[0].New
 	}
-	s.start(write{Request: in.Request, change: change, post: true}, r)
+	s.start(write{Request: in.Request, change: change, post: true, group: group}, r)
 }
 
 func (s *Service) planApps(in PlanApps) {
@@ -57,19 +63,19 @@ func (s *Service) planApps(in PlanApps) {
 func (s *Service) deleteApp(in DeleteApp) {
 	change, err := s.tree.Delete(s.now.Wall, in.ID)
 	if err != nil {
-		s.refuse(in.Request, err)
+		s.reject(in.Request, path.Dir(in.ID), err)
 		return
 	}
-	s.start(write{Request: in.Request, change: change}, Result{})
+	s.start(write{Request: in.Request, change: change, group: path.Dir(in.ID)}, Result{})
 }
 
 func (s *Service) restartApp(in RestartApp) {
 	change, err := s.tree.Restart(s.now.Wall, []string{in.ID})
 	if err != nil {
-		s.refuse(in.Request, err)
+		s.reject(in.Request, path.Dir(in.ID), err)
 		return
 	}
-	s.start(write{Request: in.Request, change: change}, Result{})
+	s.start(write{Request: in.Request, change: change, group: path.Dir(in.ID)}, Result{})
 }
 
 func (s *Service) createGroup(in CreateGroup) {
@@ -109,15 +115,10 @@ func (s *Service) deleteGroup(in DeleteGroup) {
 
 func (s *Service) changeGroup(r Request, id string, change app.Change, err error, result Result) {
 	if err != nil {
-		s.refuse(r, err)
-		s.publishGroup(id, s.tree.Version(), err.Error())
+		s.reject(r, path.Dir(id), err)
 		return
 	}
-	if err := s.start(write{Request: r, change: change}, result); err != nil {
-		s.publishGroup(id, s.tree.Version(), err.Error())
-		return
-	}
-	s.publishGroup(id, change.Version, "")
+	s.start(write{Request: r, change: change, group: path.Dir(id)}, result)
 }
 
 // enforceRole changes a top-level group's rule.
@@ -185,7 +186,7 @@ func (s *Service) killAndScale(in KillTasks, named []*instance.Instance) {
 		s.refuse(in.Request, err)
 		return
 	}
-	s.start(write{Request: in.Request, change: change, kill: kill}, Result{Killed: named})
+	s.start(write{Request: in.Request, change: change, kill: kill, group: "/"}, Result{Killed: named})
 }
 
 // named are the instances with tasks that a kill is about. Ids are task ids or instance
