@@ -38,6 +38,7 @@ type runner struct {
 	log     *writer
 	calls   *calls
 	tails   *tails
+	agents  *agents
 	view    *view.View
 	events  *events.Log
 	prober  *health.Prober
@@ -170,6 +171,8 @@ func (r *runner) do(e state.Effect) {
 		r.prober.Unwatch(e.Instance)
 	case state.PreStop:
 		r.prober.PreStop(e)
+	case state.FollowAgents:
+		r.agents.follow(e.On)
 	case state.FetchTail:
 		r.tails.add(e)
 	case state.Publish:

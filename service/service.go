@@ -169,6 +169,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		log:     newWriter(cfg.Store, lead, inputs.Poke),
 		calls:   newCalls(framework, func(tasks []string) { inputs.Post(state.Unsent{Tasks: tasks}) }, cfg.Log),
 		tails:   newTails(cfg.Masters, cfg.Client, inputs.Post),
+		agents:  newAgents(cfg.Masters, inputs.Post),
 		view:    view.New(),
 		events:  events.New(lead.Epoch, kept),
 		prober:  health.New(cfg.Probes, inputs.Post),
@@ -200,6 +201,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	group.Go(func() error { return r.log.run(ctx) })
 	group.Go(func() error { return r.calls.run(ctx) })
 	group.Go(func() error { r.tails.run(ctx); return nil })
+	group.Go(func() error { r.agents.run(ctx); return nil })
 	group.Go(func() error { r.prober.Run(ctx); return nil })
 	group.Go(func() error { return callbacks.Run(ctx) })
 	group.Go(func() error {

@@ -70,6 +70,7 @@ func probe(h *marathon.HealthCheck, index int, app *marathon.App, i *instance.In
 	p := &mesos.Probe{
 		Index: proto.Uint32(uint32(index)), Port: proto.Uint32(uint32(port)), IpProtocol: ipProtocol(h),
 		IntervalSeconds: proto.Float64(max(float64(h.IntervalSeconds), minInterval)), TimeoutSeconds: seconds(h.TimeoutSeconds),
+		GracePeriodSeconds: seconds(h.GracePeriodSeconds),
 	}
 	switch h.Protocol {
 	case marathon.TCP:

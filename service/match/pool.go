@@ -67,14 +67,19 @@ func NewPool(offers []*mesos.Offer) (*Pool, error) {
 }
 
 func hostOf(o *mesos.Offer) *instance.Agent {
+	return Host(o.GetAgentId().GetValue(), o.GetHostname(), o.GetDomain(), o.GetAttributes())
+}
+
+// Host describes an agent as instances keep it.
+func Host(id, hostname string, domain *mesos.DomainInfo, attributes []*mesos.Attribute) *instance.Agent {
 	h := &instance.Agent{
-		ID: o.GetAgentId().GetValue(), Host: o.GetHostname(),
-		Region: o.GetDomain().GetFaultDomain().GetRegion().GetName(),
-		Zone:   o.GetDomain().GetFaultDomain().GetZone().GetName(),
+		ID: id, Host: hostname,
+		Region: domain.GetFaultDomain().GetRegion().GetName(),
+		Zone:   domain.GetFaultDomain().GetZone().GetName(),
 	}
-	for _, a := range o.GetAttributes() {
+	for _, a := range attributes {
 		if h.Attributes == nil {
-			h.Attributes = make(map[string]string, len(o.GetAttributes()))
+			h.Attributes = make(map[string]string, len(attributes))
 		}
 		if _, ok := h.Attributes[a.GetName()]; !ok { // the first of a name counts
 			h.Attributes[a.GetName()] = attributeText(a)

@@ -128,14 +128,14 @@ func (s *Service) apply(w write, p *plan.Plan) {
 				ID: a.id, Version: w.change.Version, Deleted: true, By: w.Who, Deployment: p.ID,
 			})
 			a.def, a.removed = nil, w.change.Version
-			delete(s.followers, a.id)
+			s.follows(a.id, nil)
 			s.emit(ChangedApp{a.id, nil})
 			s.touch(a.id)
 			continue
 		}
 		s.roles[c.New.Role]++
 		a.def = c.New
-		s.follows(c.New)
+		s.follows(a.id, c.New)
 		a.uses[c.New.Version] = c.New
 		a.placed = nil
 		a.stored = append(a.stored, c.New.Version)

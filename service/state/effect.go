@@ -63,6 +63,8 @@ type (
 		Instance *instance.Instance
 		App      *marathon.App
 	}
+	// FollowAgents asks for Agents, now and whenever they change, or for no more of it.
+	FollowAgents struct{ On bool }
 	// FetchTail asks for the last output of a task that ended; Tail answers, or nothing.
 	FetchTail struct{ App, Task, AgentID, Framework string }
 	// Publish an event (marathon.Event) to the stream.
@@ -159,6 +161,7 @@ func (SetTimer) effect()             {}
 func (Watch) effect()                {}
 func (Unwatch) effect()              {}
 func (PreStop) effect()              {}
+func (FollowAgents) effect()         {}
 func (FetchTail) effect()            {}
 func (Publish) effect()              {}
 func (ChangedApp) effect()           {}

@@ -40,7 +40,8 @@ func (s *Service) takeHealth(def *marathon.App, i *instance.Instance, st *mesos.
 			continue
 		}
 		all := results()
-		all[n] = probeHealth(all[n], r, graceEnd(def, n, i), &kill, def.HealthChecks[n].MaxConsecutiveFailures)
+		all[n] = probeHealth(r)
+		kill = kill || fatal(&all[n], &def.HealthChecks[n])
 	}
 	if next != nil && slices.Equal(next, i.Health) {
 		return nil, kill
@@ -72,26 +73,24 @@ func kernelHealth(h instance.Health, healthy bool, at time.Time, message string)
 	return h
 }
 
-// probeHealth takes a result as the agent counts it: failures in a row since the last
-// success, those in the grace period among them.
-func probeHealth(h instance.Health, r *mesos.ProbeResult, grace time.Time, kill *bool, most int) instance.Health {
-	count := int(r.GetConsecutiveFailures())
-	h.FirstSuccess, h.LastSuccess, h.LastFailure = unix(r.GetFirstSuccess()), unix(r.GetLastSuccess()), unix(r.GetLastFailure())
-	h.LastFailureCause = r.GetLastFailureCause()
-	if count == 0 {
-		h.Known, h.Alive, h.ConsecutiveFailures, h.Ignored = true, r.GetAlive(), 0, 0
-		return h
+// probeHealth is a result as the agent counts it: failures in a row since the last
+// success, those of the grace period among them, which do not count.
+func probeHealth(r *mesos.ProbeResult) instance.Health {
+	h := instance.Health{
+		FirstSuccess: unix(r.GetFirstSuccess()), LastSuccess: unix(r.GetLastSuccess()),
+		LastFailure: unix(r.GetLastFailure()), LastFailureCause: r.GetLastFailureCause(),
+		Alive: r.GetAlive(),
 	}
-	if h.FirstSuccess.IsZero() && h.LastFailure.Before(grace) {
-		h.Ignored, h.ConsecutiveFailures = count, 0
-		return h // ends when the grace period does, or at the first success
-	}
-	h.Known, h.Alive = true, false
-	h.ConsecutiveFailures = count - min(h.Ignored, count)
-	if most > 0 && h.ConsecutiveFailures > most {
-		*kill = true
-	}
+	all := r.GetConsecutiveFailures()
+	ignored := min(all, r.GetFailuresInGrace())
+	h.ConsecutiveFailures, h.Ignored = int(all-ignored), int(ignored)
+	h.Known = h.Alive || h.ConsecutiveFailures > 0
 	return h
+}
+
+// fatal reports whether a probe has failed once too often.
+func fatal(h *instance.Health, c *marathon.HealthCheck) bool {
+	return c.MaxConsecutiveFailures > 0 && h.ConsecutiveFailures > c.MaxConsecutiveFailures
 }
 
 func unix(seconds float64) time.Time {
@@ -101,8 +100,8 @@ func unix(seconds float64) time.Time {
 	return time.UnixMilli(int64(seconds * 1000)).UTC()
 }
 
-// probed takes the result of a check that the service made itself, as if the agent had
-// counted it.
+// probed takes the result of a check that the service made itself, and counts as the
+// agent would.
 func (s *Service) probed(in Probed) {
 	i := s.instances[in.Instance]
 	if i == nil || i.TaskID != in.Task || i.Condition != instance.Running {
@@ -116,35 +115,29 @@ func (s *Service) probed(in Probed) {
 	for len(all) < len(def.HealthChecks) {
 		all = append(all, instance.Health{})
 	}
-	h, kill := all[in.Check], false
-	index, at := uint32(in.Check), float64(s.now.Wall.UnixMilli())/1000
-	first, success, failure := seconds(h.FirstSuccess), seconds(h.LastSuccess), seconds(h.LastFailure)
-	r := &mesos.ProbeResult{Index: &index, FirstSuccess: &first, LastSuccess: &success, LastFailure: &failure}
-	alive, count := in.OK, uint32(0)
-	if in.OK {
-		r.LastSuccess = &at
-		if first == 0 {
-			r.FirstSuccess = &at
+	h, now := &all[in.Check], s.now.Wall
+	switch {
+	case in.OK:
+		h.Known, h.Alive, h.LastSuccess = true, true, now
+		h.ConsecutiveFailures, h.Ignored = 0, 0
+		if h.FirstSuccess.IsZero() {
+			h.FirstSuccess = now
 		}
-	} else {
-		r.LastFailure, r.LastFailureCause = &at, &in.Cause
-		count = uint32(h.ConsecutiveFailures + h.Ignored + 1)
+	case h.FirstSuccess.IsZero() && now.Before(graceEnd(def, in.Check, i)):
+		h.Ignored++
+	default:
+		h.Known, h.Alive = true, false
+		h.ConsecutiveFailures++
 	}
-	r.Alive, r.ConsecutiveFailures = &alive, &count
-	all[in.Check] = probeHealth(h, r, graceEnd(def, in.Check, i), &kill, def.HealthChecks[in.Check].MaxConsecutiveFailures)
+	if !in.OK {
+		h.LastFailure, h.LastFailureCause = now, in.Cause
+	}
 	changed := with(i, func(c *instance.Instance) { c.Health = all })
 	s.set(changed, saved)
 	s.publishHealth(def, i, changed)
-	if kill {
+	if fatal(h, &def.HealthChecks[in.Check]) {
 		s.unhealthyKill(changed)
 	}
-}
-
-func seconds(t time.Time) float64 {
-	if t.IsZero() {
-		return 0
-	}
-	return float64(t.UnixMilli()) / 1000
 }
 
 // readyProbed takes the result of a readiness check.

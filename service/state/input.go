@@ -54,6 +54,8 @@ type (
 	Operation struct{ Status *mesos.OperationStatus }
 	// AgentFailed says that an agent is gone.
 	AgentFailed struct{ Agent string }
+	// Agents are all that are registered; it comes while FollowAgents is on.
+	Agents struct{ All []*instance.Agent }
 	// Unsent says that an ACCEPT did not reach a master for certain or at all: what of
 	// it runs is settled by reconciling before anything is launched again.
 	Unsent struct{ Tasks []string }
@@ -230,6 +232,7 @@ func (Rescinded) input()        {}
 func (Status) input()           {}
 func (Operation) input()        {}
 func (AgentFailed) input()      {}
+func (Agents) input()           {}
 func (Unsent) input()           {}
 func (Probed) input()           {}
 func (ReadyProbed) input()      {}

@@ -34,7 +34,7 @@ func (s *Service) recovered(in Recovered) {
 	s.tree.Load(in.Version, current, newest(in.Groups, in.Version))
 	for _, def := range current {
 		s.roles[def.Role]++
-		s.follows(def)
+		s.follows(def.ID, def)
 		s.emit(ChangedApp{def.ID, def})
 	}
 	for _, g := range newest(in.Groups, in.Version) {
@@ -249,12 +249,35 @@ func (s *Service) subscribeRoles() {
 	}
 }
 
-// follows keeps the apps that follow the agents.
-func (s *Service) follows(def *marathon.App) {
-	if def.PerAgent() {
-		s.followers[def.ID] = true
+// follows keeps the apps that follow the agents, and asks to be told of agents while
+// there is one: offers alone do not show an agent that has joined while none are wanted.
+func (s *Service) follows(id string, def *marathon.App) {
+	before := len(s.followers)
+	if def != nil && def.PerAgent() {
+		s.followers[id] = true
 	} else {
-		delete(s.followers, def.ID)
+		delete(s.followers, id)
+	}
+	if after := len(s.followers); (before == 0) != (after == 0) {
+		s.emit(FollowAgents{after > 0})
+	}
+}
+
+// allAgents takes the agents that there are.
+func (s *Service) allAgents(all []*instance.Agent) {
+	was := s.agents
+	s.agents = make(map[string]*instance.Agent, len(all))
+	changed := len(was) != len(all)
+	for _, a := range all {
+		if old := was[a.ID]; old != nil {
+			a = old // instances share it
+		} else {
+			changed = true
+		}
+		s.agents[a.ID] = a
+	}
+	if changed {
+		s.touchPerAgent()
 	}
 }
 

@@ -186,6 +186,8 @@ func (s *Service) Step(now clock.Now, in Input) []Effect {
 		s.operation(in.Status)
 	case AgentFailed:
 		s.agentFailed(in.Agent)
+	case Agents:
+		s.allAgents(in.All)
 	case Unsent:
 		s.unsent(in.Tasks)
 	case Probed:
