@@ -38,8 +38,9 @@ type Plan struct {
 	// next; for a Probe from beginning to beginning.
 	Delay, Interval time.Duration
 	// Grace from the task's start, in which failures before the first success do not
-	// count; Failures in a row kill the task. Of Health only.
-	Grace    time.Duration
+	// count; of an Outside they are counted apart.
+	Grace time.Duration
+	// Failures in a row kill the task. Of Health only.
 	Failures uint32
 }
 
@@ -172,31 +173,37 @@ func (c *Check) status(r Result) Outcome {
 	return Outcome{Report: true}
 }
 
-// outside counts as Marathon does (core/health/Health.scala), but for grace, which is the
-// framework's: every failure is told, and a success that follows another is not.
+// outside counts as Marathon does (core/health/Health.scala), but leaves it to the
+// framework what grace means: every failure is told, and a success that follows another is not.
 func (c *Check) outside(now clock.Now, r Result) Outcome {
 	is := &mesos.ProbeResult{Index: proto.Uint32(c.Index), Alive: proto.Bool(false)}
 	if was := c.Result; was != nil {
 		is.FirstSuccess, is.LastSuccess = was.FirstSuccess, was.LastSuccess
 		is.LastFailure, is.LastFailureCause = was.LastFailure, was.LastFailureCause
-		is.ConsecutiveFailures = was.ConsecutiveFailures
+		is.ConsecutiveFailures, is.FailuresInGrace = was.ConsecutiveFailures, was.FailuresInGrace
 	}
 	at := proto.Float64(now.Seconds())
 	if cause := r.failure(c.Target.Type); cause != "" {
 		is.LastFailure, is.LastFailureCause = at, proto.String(cause)
-		n := is.GetConsecutiveFailures()
-		if n < math.MaxUint32 {
-			n++
+		is.ConsecutiveFailures = increased(is.ConsecutiveFailures)
+		if is.FirstSuccess == nil && now.Mono-c.began < c.Grace {
+			is.FailuresInGrace = increased(is.FailuresInGrace)
 		}
-		is.ConsecutiveFailures = proto.Uint32(n)
 		c.Result = is
 		return Outcome{Report: true, Cause: cause}
 	}
 	changed := !c.Result.GetAlive()
-	is.Alive, is.ConsecutiveFailures, is.LastSuccess = proto.Bool(true), proto.Uint32(0), at
+	is.Alive, is.ConsecutiveFailures, is.LastSuccess, is.FailuresInGrace = proto.Bool(true), proto.Uint32(0), at, nil
 	if is.FirstSuccess == nil {
 		is.FirstSuccess = at
 	}
 	c.Result = is
 	return Outcome{Report: changed}
+}
+
+func increased(n *uint32) *uint32 {
+	if n == nil {
+		return proto.Uint32(1)
+	}
+	return proto.Uint32(*n + min(1, math.MaxUint32-*n))
 }

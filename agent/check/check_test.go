@@ -136,6 +136,27 @@ func TestOutside(t *testing.T) {
 	if !proto.Equal(before, want) {
 		t.Error("a result that was told has changed")
 	}
+
+	graceful := func() *Check {
+		p := probe(10)
+		p.Grace = 20 * time.Second
+		return New(p, State{})
+	}
+	for _, c := range []struct {
+		name         string
+		gets         []Result
+		all, ignored uint32
+	}{
+		{"some in the grace, some after", []Result{bad, bad, bad, bad}, 4, 2},
+		{"a success ends it", []Result{good, bad}, 1, 0},
+		{"a success wipes what was in it", []Result{bad, good, bad, bad}, 2, 0},
+	} {
+		b := graceful()
+		history(b, 0, c.gets...)
+		if b.Result.GetConsecutiveFailures() != c.all || b.Result.GetFailuresInGrace() != c.ignored {
+			t.Errorf("%s: %v", c.name, b.Result)
+		}
+	}
 }
 
 func TestStatus(t *testing.T) {

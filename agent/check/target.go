@@ -106,7 +106,7 @@ func OfCheck(c *mesos.CheckInfo) Plan {
 // OfProbe is the plan of a Probe of a task at address.
 func OfProbe(b *mesos.Probe, address string) Plan {
 	p := Plan{
-		Kind: Outside, Index: b.GetIndex(), Interval: max(seconds(b.GetIntervalSeconds()), minInterval),
+		Kind: Outside, Index: b.GetIndex(), Interval: max(seconds(b.GetIntervalSeconds()), minInterval), Grace: seconds(b.GetGracePeriodSeconds()),
 		Target: Target{
 			Type: HTTP, Address: address, Port: b.GetPort(), Path: slash(b.GetPath()), Timeout: seconds(b.GetTimeoutSeconds()),
 			Outside: true, Ignore1xx: b.GetIgnoreHttp_1Xx(),

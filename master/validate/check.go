@@ -114,7 +114,8 @@ func probe(p *mesos.Probe) error {
 	}
 	return first(
 		seconds("interval_seconds", p.IntervalSeconds),
-		seconds("timeout_seconds", p.TimeoutSeconds))
+		seconds("timeout_seconds", p.TimeoutSeconds),
+		seconds("grace_period_seconds", p.GracePeriodSeconds))
 }
 
 func checkCommand(c *mesos.CommandInfo) error {

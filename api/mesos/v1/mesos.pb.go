@@ -3732,8 +3732,11 @@ type Probe struct {
 	TimeoutSeconds *float64 `protobuf:"fixed64,7,opt,name=timeout_seconds,json=timeoutSeconds,def=20" json:"timeout_seconds,omitempty"`
 	// Whether an answer of 100 to 199 is no result, where it would be a failure.
 	IgnoreHttp_1Xx *bool `protobuf:"varint,8,opt,name=ignore_http_1xx,json=ignoreHttp1xx" json:"ignore_http_1xx,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// From the start of the task; failures in it and before the first success are counted in
+	// `failures_in_grace` too. Nothing else follows from it.
+	GracePeriodSeconds *float64 `protobuf:"fixed64,9,opt,name=grace_period_seconds,json=gracePeriodSeconds" json:"grace_period_seconds,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 // Default values for Probe fields.
@@ -3830,6 +3833,13 @@ func (x *Probe) GetIgnoreHttp_1Xx() bool {
 	return false
 }
 
+func (x *Probe) GetGracePeriodSeconds() float64 {
+	if x != nil && x.GracePeriodSeconds != nil {
+		return *x.GracePeriodSeconds
+	}
+	return 0
+}
+
 // Where a probe stands. A status update is sent when `alive` changes and at every failure; while
 // one waits to be acknowledged, those after it become one, whose counts and times are the latest.
 // So no failure is lost to a reader of `consecutive_failures`. Times are seconds since the epoch,
@@ -3848,8 +3858,11 @@ type ProbeResult struct {
 	LastFailure *float64 `protobuf:"fixed64,6,opt,name=last_failure,json=lastFailure" json:"last_failure,omitempty"`
 	// What went wrong then, for people; at most 256 bytes.
 	LastFailureCause *string `protobuf:"bytes,7,opt,name=last_failure_cause,json=lastFailureCause" json:"last_failure_cause,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How many of `consecutive_failures` came in the probe's grace period and before the first
+	// success, so that a reader that was away then can tell them from the others.
+	FailuresInGrace *uint32 `protobuf:"varint,8,opt,name=failures_in_grace,json=failuresInGrace" json:"failures_in_grace,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ProbeResult) Reset() {
@@ -3929,6 +3942,13 @@ func (x *ProbeResult) GetLastFailureCause() string {
 		return *x.LastFailureCause
 	}
 	return ""
+}
+
+func (x *ProbeResult) GetFailuresInGrace() uint32 {
+	if x != nil && x.FailuresInGrace != nil {
+		return *x.FailuresInGrace
+	}
+	return 0
 }
 
 // How a task is to be ended.
@@ -15250,7 +15270,7 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\v\n" +
 	"\aCOMMAND\x10\x01\x12\b\n" +
 	"\x04HTTP\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"\x80\x03\n" +
+	"\x03TCP\x10\x03\"\xb2\x03\n" +
 	"\x05Probe\x12\x14\n" +
 	"\x05index\x18\x01 \x02(\rR\x05index\x124\n" +
 	"\bprotocol\x18\x02 \x02(\x0e2\x18.mesos.v1.Probe.ProtocolR\bprotocol\x12\x12\n" +
@@ -15260,12 +15280,13 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"ipProtocol\x12-\n" +
 	"\x10interval_seconds\x18\x06 \x01(\x01:\x0260R\x0fintervalSeconds\x12+\n" +
 	"\x0ftimeout_seconds\x18\a \x01(\x01:\x0220R\x0etimeoutSeconds\x12&\n" +
-	"\x0fignore_http_1xx\x18\b \x01(\bR\rignoreHttp1xx\"5\n" +
+	"\x0fignore_http_1xx\x18\b \x01(\bR\rignoreHttp1xx\x120\n" +
+	"\x14grace_period_seconds\x18\t \x01(\x01R\x12gracePeriodSeconds\"5\n" +
 	"\bProtocol\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\b\n" +
 	"\x04HTTP\x10\x01\x12\t\n" +
 	"\x05HTTPS\x10\x02\x12\a\n" +
-	"\x03TCP\x10\x03\"\x85\x02\n" +
+	"\x03TCP\x10\x03\"\xb1\x02\n" +
 	"\vProbeResult\x12\x14\n" +
 	"\x05index\x18\x01 \x02(\rR\x05index\x12\x14\n" +
 	"\x05alive\x18\x02 \x02(\bR\x05alive\x121\n" +
@@ -15273,7 +15294,8 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\rfirst_success\x18\x04 \x01(\x01R\ffirstSuccess\x12!\n" +
 	"\flast_success\x18\x05 \x01(\x01R\vlastSuccess\x12!\n" +
 	"\flast_failure\x18\x06 \x01(\x01R\vlastFailure\x12,\n" +
-	"\x12last_failure_cause\x18\a \x01(\tR\x10lastFailureCause\"G\n" +
+	"\x12last_failure_cause\x18\a \x01(\tR\x10lastFailureCause\x12*\n" +
+	"\x11failures_in_grace\x18\b \x01(\rR\x0ffailuresInGrace\"G\n" +
 	"\n" +
 	"KillPolicy\x129\n" +
 	"\fgrace_period\x18\x01 \x01(\v2\x16.mesos.v1.DurationInfoR\vgracePeriod\"\xee\x02\n" +
