@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,13 +21,14 @@ const askAgents = 5 * time.Second
 // agents tells the core which agents there are.
 type agents struct {
 	masters []string
+	client  *http.Client
 	tell    func(state.Input)
 	on      atomic.Bool
 	wake    chan struct{}
 }
 
-func newAgents(masters []string, tell func(state.Input)) *agents {
-	return &agents{masters: masters, tell: tell, wake: make(chan struct{}, 1)}
+func newAgents(masters []string, client *http.Client, tell func(state.Input)) *agents {
+	return &agents{masters: masters, client: client, tell: tell, wake: make(chan struct{}, 1)}
 }
 
 func (a *agents) follow(on bool) {
@@ -55,7 +57,7 @@ func (a *agents) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askAgents)
 	defer cancel()
 	for _, m := range a.masters {
-		answer, err := operator.New(m, nil).Call(ctx, &masterpb.Call{Type: masterpb.Call_GET_AGENTS.Enum()})
+		answer, err := operator.New(m, a.client).Call(ctx, &masterpb.Call{Type: masterpb.Call_GET_AGENTS.Enum()})
 		if err != nil {
 			continue
 		}

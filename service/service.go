@@ -169,7 +169,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		log:     newWriter(cfg.Store, lead, inputs.Poke),
 		calls:   newCalls(framework, func(tasks []string) { inputs.Post(state.Unsent{Tasks: tasks}) }, cfg.Log),
 		tails:   newTails(cfg.Masters, cfg.Client, inputs.Post),
-		agents:  newAgents(cfg.Masters, inputs.Post),
+		agents:  newAgents(cfg.Masters, cfg.Client, inputs.Post),
 		view:    view.New(),
 		events:  events.New(lead.Epoch, kept),
 		prober:  health.New(cfg.Probes, inputs.Post),
