@@ -40,7 +40,7 @@ func sleepers(t *testing.T, mark string) (n int) {
 func TestCheckRunsWhereTheTaskDoes(t *testing.T) {
 	r := newRig(t)
 	const look = `for n in pid ipc uts mnt net; do readlink /proc/self/ns/$n; done; cat /proc/self/cgroup; pwd; id -u; `
-	s := r.spec(look + "mv stdout seen; exec sleep 1000")
+	s := r.spec("(" + look + ") >writing; mv writing seen; exec sleep 1000")
 	if os.Geteuid() == 0 {
 		as("nobody")(s)
 	}
