@@ -182,9 +182,12 @@ func (z *zdd) swap(newID, oldID string, hybrid int) {
 func (z *zdd) expect(want map[string]string) {
 	z.t.Helper()
 	until(z.t, fmt.Sprintf("the apps are %v", want), func() bool {
+		if len(must(z.Deployments())(z.t)) != 0 { // the end of a deleted app is one too
+			return false
+		}
 		apps := z.group()
 		return len(apps) == len(want) && !slices.ContainsFunc(apps, func(a zddApp) bool {
-			return len(a.Deployments) != 0 || a.TasksRunning != a.Instances || want[a.ID] == "" || z.says(a.ID) != want[a.ID]
+			return a.TasksRunning != a.Instances || want[a.ID] == "" || z.says(a.ID) != want[a.ID]
 		})
 	})
 }
