@@ -17,7 +17,11 @@ import (
 const most = 512 << 20
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	do, path := run, os.Args[1]
+	if path == "app" {
+		do, path = app, os.Args[2]
+	}
+	if err := do(path); err != nil {
 		fmt.Fprintln(os.Stderr, "victim:", err)
 		os.Exit(99)
 	}
