@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -102,17 +103,22 @@ func (r *rig) heal() {
 	}
 }
 
-// strike kills within a time from now.
-func (r *rig) strike(within time.Duration) {
+// strike kills at some instant from now, most often soon.
+func (r *rig) strike() {
 	r.kills++
 	killed, target := make(chan struct{}), r.target
 	r.killed = killed
-	at := time.After(time.Duration(r.rnd.Int64N(int64(within))))
+	at := time.After(r.soon())
 	go func() {
 		defer close(killed)
 		<-at
 		target()
 	}()
+}
+
+// soon is a time from 1 ms to 1 s, of any order.
+func (r *rig) soon() time.Duration {
+	return time.Duration(math.Pow(1000, r.rnd.Float64()) * float64(time.Millisecond))
 }
 
 // try makes a request; status is 0 if nobody answered.
@@ -189,7 +195,7 @@ func (r *rig) write(method, path, body string, applied func() bool) (deployment 
 	}
 }
 
-type appNow struct {
+type shown struct {
 	App struct {
 		Env          map[string]string
 		Instances    int
@@ -204,7 +210,7 @@ type appNow struct {
 func (r *rig) is(id string, instances, v int) func() bool {
 	return func() bool {
 		r.t.Helper()
-		var a appNow
+		var a shown
 		if r.get("/v2/apps"+id, &a) == 404 {
 			return instances < 0
 		}
@@ -213,7 +219,7 @@ func (r *rig) is(id string, instances, v int) func() bool {
 }
 
 func (r *rig) document(id string, instances, v int, more string) string {
-	return fmt.Sprintf(`{"id":%q,"cmd":"exec %s/victim app %s","cpus":0.05,"mem":32,"instances":%d,"env":{"V":"%d"}%s}`, id, bin, r.journal, instances, v, more)
+	return fmt.Sprintf(`{"id":%q,"cmd":"exec %s/victim app %s","cpus":0.05,"mem":32,"instances":%d,"env":{"V":"%d"},"upgradeStrategy":{"minimumHealthCapacity":0.7,"maximumOverCapacity":0.3}%s}`, id, bin, r.journal, instances, v, more)
 }
 
 func (r *rig) next() int { r.version++; return r.version }
@@ -247,10 +253,10 @@ func (r *rig) operation(kind, n int) string {
 	if id == "" {
 		kind = 0
 	}
-	pause := time.Duration(r.rnd.IntN(800)) * time.Millisecond
+	pause := r.soon()
 	switch kind {
 	case 0:
-		id, instances, v := fmt.Sprintf("/app%d", n), 1+r.rnd.IntN(4), r.next()
+		id, instances, v := fmt.Sprintf("/app%d", n), 1+r.rnd.IntN(6), r.next()
 		r.expect(id, instances, v)
 		r.write("POST", "/v2/apps", r.document(id, instances, v, ""), r.is(id, instances, v))
 		return fmt.Sprintf("create %s with %d", id, instances)
@@ -261,7 +267,7 @@ func (r *rig) operation(kind, n int) string {
 		r.write("PUT", "/v2/apps"+id, r.document(id, w.instances, v, ""), r.is(id, w.instances, v))
 		return "upgrade " + id
 	case 2:
-		w, to := r.apps[id], r.rnd.IntN(6)
+		w, to := r.apps[id], r.rnd.IntN(8)
 		more := max(to-w.instances, 0)
 		w.add(w.v, more, more)
 		from := w.instances
@@ -379,7 +385,7 @@ func (r *rig) unsettled() string {
 				return fmt.Sprintf("%d tasks of %s with V %d live, want %d", got, id, v, n)
 			}
 		}
-		var a appNow
+		var a shown
 		if w.instances >= 0 && r.get("/v2/apps"+id, &a) == 200 && (a.App.TasksRunning != w.instances || len(a.App.Tasks) != w.instances) {
 			return fmt.Sprintf("%s has %d running and tasks %v, want %d", id, a.App.TasksRunning, a.App.Tasks, w.instances)
 		}
@@ -439,11 +445,11 @@ func (r *rig) rounds(targets []func()) {
 		r.target = targets[r.rnd.IntN(len(targets))]
 		kind := n % 7
 		from := time.Now()
-		r.strike(1200 * time.Millisecond)
+		r.strike()
 		what := r.operation(kind, n)
 		r.heal()
 		if r.rnd.IntN(3) == 0 { // once more, while it comes back
-			r.strike(600 * time.Millisecond)
+			r.strike()
 			<-r.killed
 			r.heal()
 		}
