@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh Debian 12 with Go, git, make and npm:
-#   make run    builds Stoa, starts a cluster and runs an example on it
+#   make run    builds Stoa, starts a cluster and deploys an example on it
 #   make test   installs what the tests need and runs them all
 # The rest is for those who work on Stoa.
 
@@ -15,7 +15,7 @@ run: build
 build:
 	@mkdir -p $(BIN)
 	$(GO) build -trimpath -o $(BIN)/stoa ./cmd/stoa
-	$(GO) build -trimpath -o $(BIN)/wordcount ./examples/wordcount
+	$(GO) build -trimpath -o $(BIN)/ ./examples/hello ./examples/wordcount
 
 test:
 	@sh scripts/need.sh gcc
@@ -30,9 +30,10 @@ lint:
 unit:
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/sim$$)
 
-# Clients that others wrote, in a module of their own, against a live cluster.
+# Clients that others wrote, in modules of their own, against a live cluster.
 compat:
 	cd test/compat && $(GO) test -timeout 15m ./...
+	cd test/compat/gomarathon && $(GO) test -timeout 10m ./...
 	cd test/compat/codec && $(GO) test ./...
 
 bench: build

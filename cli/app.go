@@ -459,14 +459,18 @@ func rollbackCommand(s *session) *cobra.Command {
 	return s.appVerb(&cobra.Command{
 		Use:   "rollback APP [VERSION]",
 		Short: "Go back to an earlier version of an app",
-		Long: `Go back to an earlier version, named by its unique beginning, or to the last one whose
-deployment succeeded. To take back a deployment that is not done, see
-stoa deployment rollback.`,
+		Long: `Go back to an earlier version, named by its unique beginning, or to the last one that
+was configured otherwise and whose deployment succeeded. To take back a deployment that
+is not done, see stoa deployment rollback.`,
 		Args: cobra.RangeArgs(1, 2),
 	}, new(rollout), func(ctx context.Context, svc *service, id string, args []string) (*write, error) {
 		w := &write{method: http.MethodPost, path: appPath(id, "/rollback"), show: true}
 		if len(args) == 0 {
-			return w, nil
+			v, err := svc.previous(ctx, id)
+			if v != "" {
+				w.query = url.Values{"version": {string(v)}}
+			}
+			return w, err
 		}
 		var answer struct {
 			Versions []marathon.Version `json:"versions"`
@@ -482,6 +486,24 @@ stoa deployment rollback.`,
 		w.query = url.Values{"version": {string(v)}}
 		return w, err
 	})
+}
+
+// previous is the last good version before the last change of configuration, "" if there
+// is none: the service then takes the last good one. Scaling and restarts are no such
+// change, or a rollback after a resume would suspend the app again.
+func (s *service) previous(ctx context.Context, id string) (marathon.Version, error) {
+	all, err := s.history(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	changed := false
+	for _, v := range all {
+		if changed && v.Outcome == "success" && !v.Deleted {
+			return v.Version, nil
+		}
+		changed = changed || v.Deleted || slices.ContainsFunc(v.Changes, func(f marathon.FieldChange) bool { return f.Path != "/instances" })
+	}
+	return "", nil
 }
 
 func appPromoteCommand(s *session) *cobra.Command {

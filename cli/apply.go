@@ -112,11 +112,7 @@ func writes(docs []document, ifNeeded bool) []*write {
 			list = append(list, d.body)
 		}
 		d.each(func(id string, app map[string]any) {
-			names := map[string]bool{}
-			for name := range app {
-				names[modern(name)] = true
-			}
-			w.given[id] = names
+			w.given[id] = says(app)
 		})
 	}
 	if len(list) > 0 {
@@ -126,17 +122,24 @@ func writes(docs []document, ifNeeded bool) []*write {
 	return all
 }
 
-// modern is the field of today that an older one becomes.
-func modern(name string) string {
-	switch name {
-	case "ports":
-		return "portDefinitions"
-	case "uris":
-		return "fetch"
-	case "ipAddress":
-		return "networks"
+// older are fields that become others: what they say is to be found elsewhere.
+var older = map[string]string{"ports": "portDefinitions", "uris": "fetch", "ipAddress": "networks"}
+
+// says are the paths of the values that an app's document has; for older fields it is all
+// of the one they become.
+func says(app map[string]any) map[string]bool {
+	leaves := map[string]any{}
+	flatten(leaves, "", app)
+	paths := map[string]bool{}
+	for p := range leaves {
+		paths[p] = true
 	}
-	return name
+	for name := range app {
+		if modern := older[name]; modern != "" {
+			paths["/"+modern] = true
+		}
+	}
+	return paths
 }
 
 func groupPath(id string) string {

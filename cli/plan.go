@@ -25,8 +25,8 @@ func verb(action string) string {
 	return action
 }
 
-// given are the fields that a document names, by app: of a new app only these are worth
-// showing, the rest are defaults.
+// given are the paths of values that documents name, by app: of a new app only these are
+// worth showing, the rest are defaults.
 type given map[string]map[string]bool
 
 // showPlan shows what would change, field by field, and in which steps.
@@ -67,10 +67,10 @@ func showChange(w io.Writer, c paint, p *marathon.PlannedChange, named map[strin
 	for i := range p.Changes {
 		f := &p.Changes[i]
 		top, _, _ := strings.Cut(strings.TrimPrefix(f.Path, "/"), "/")
-		if p.Created && (top == "id" || len(named) > 0 && !named[top]) {
-			continue
-		}
 		for _, l := range lines(f) {
+			if p.Created && (top == "id" || named != nil && !named[l.path] && !named["/"+top]) {
+				continue
+			}
 			fmt.Fprintln(w, "    "+l.in(c))
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
-	"github.com/stoa-kernel/stoa/sdk/operator"
 )
 
 const (
@@ -228,7 +227,7 @@ func (w *watcher) look(ctx context.Context, all []marathon.Deployment, err error
 		if w.seen != nil {
 			w.stepsDone(w.seen, w.seen.TotalSteps+1)
 		}
-		w.screen.line("deployment %s is done after %s", w.id, age(time.Since(w.began)))
+		w.screen.line("deployment %s is done after %s", w.id, took(time.Since(w.began)))
 		return true, nil
 	}
 	return true, w.failed(ctx, all, ended, known)
@@ -342,11 +341,11 @@ func texts(lines []progress) string {
 // explain why an app does not get where it should; it is help, so that no explanation is
 // no error.
 func (w *watcher) explain(ctx context.Context, id string) {
-	e, err := w.svc.why(ctx, id)
-	if err != nil || len(e.Lines) == 0 {
+	lines, err := w.svc.why(ctx, id)
+	if err != nil || len(lines) == 0 {
 		return
 	}
-	for _, l := range e.Lines[:min(len(e.Lines), 4)] {
+	for _, l := range lines[:min(len(lines), 4)] {
 		w.screen.line("    %s", clean(l))
 	}
 	w.screen.line("    stoa why %s says more", id)
@@ -388,9 +387,12 @@ func (w *watcher) late(ctx context.Context, after time.Duration) error {
 	return e
 }
 
-func (s *service) why(ctx context.Context, id string) (*operator.Explanation, error) {
-	e := new(operator.Explanation)
-	return e, s.get(ctx, "/v2/why", url.Values{"app": {id}}, e)
+// why are lines for people; the answer has facts for programs too.
+func (s *service) why(ctx context.Context, id string) ([]string, error) {
+	var answer struct {
+		Lines []string `json:"lines"`
+	}
+	return answer.Lines, s.get(ctx, "/v2/why", url.Values{"app": {id}}, &answer)
 }
 
 // history of an app, newest version first.
@@ -399,6 +401,14 @@ func (s *service) history(ctx context.Context, id string) ([]marathon.AppVersion
 		History []marathon.AppVersion `json:"history"`
 	}
 	return answer.History, s.get(ctx, appPath(id, "/versions"), url.Values{"embed": {"history"}}, &answer)
+}
+
+// took is a duration that may be short.
+func took(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return age(d)
 }
 
 func isNotFound(err error) bool {

@@ -193,11 +193,11 @@ func (s *session) whyApp(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	e, err := svc.why(ctx, appID(name))
+	lines, err := svc.why(ctx, appID(name))
 	if err != nil {
 		return err
 	}
-	return s.explain(e)
+	return s.explain(&operator.Explanation{Lines: lines})
 }
 
 // named is the run whose id, or an instance's, is name, or the only one whose id begins
