@@ -4,7 +4,7 @@
 // their own, on a data directory on disk; it speaks to them as any framework does.
 //
 //	go run ./test/bench                       everything, five runs
-//	go run ./test/bench -only latency,tasks   some of it
+//	go run ./test/bench -only latency,tasks   some of it; service is all of service-...
 //	go run ./test/bench -quick -runs 1        small sizes, to see that it works
 package main
 
@@ -30,6 +30,10 @@ var sections = []struct {
 	{"tasks", tasks},
 	{"memory", memory},
 	{"simulated", simulated},
+	{"service-real", real},
+	{"service-large", large},
+	{"service-many", many},
+	{"service-posts", posted},
 	{"hostile", hostile},
 }
 
@@ -66,8 +70,12 @@ func main() {
 }
 
 func (b *bench) main(only, names []string) error {
+	wanted := func(name string) bool {
+		group, _, _ := strings.Cut(name, "-")
+		return slices.Contains(only, name) || slices.Contains(only, group)
+	}
 	for _, name := range only {
-		if !slices.Contains(names, name) {
+		if !slices.ContainsFunc(names, func(n string) bool { return n == name || strings.HasPrefix(n, name+"-") }) {
 			return fmt.Errorf("-only %s: there are %s", name, strings.Join(names, ", "))
 		}
 	}
@@ -99,7 +107,7 @@ func (b *bench) main(only, names []string) error {
 		return fmt.Errorf("machine card: %w", err)
 	}
 	for _, s := range sections {
-		if !slices.Contains(only, s.name) {
+		if !wanted(s.name) {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "measuring %s\n", s.name)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -159,11 +160,11 @@ func (s *swarm) connect(addr string, n int) error {
 				return err
 			}
 			s.conns[i] = conn
-			a := &simAgent{swarm: s, in: in, frames: frame.NewReader(in), out: frame.NewWriter(conn)}
+			a := &simAgent{swarm: s, in: in, frames: frame.NewReader(in), out: frame.NewWriter(conn), number: i}
 			if err := a.register(i); err != nil {
 				return err
 			}
-			go a.serve(i) // until the connection is closed
+			go a.serve() // until the connection is closed
 			return nil
 		})
 	}
@@ -199,11 +200,23 @@ func dial(addr string) (net.Conn, *bufio.Reader, error) {
 }
 
 type simAgent struct {
-	swarm  *swarm
-	in     *bufio.Reader
-	frames *frame.Reader
-	out    *frame.Writer
-	id     *mesos.AgentID
+	swarm   *swarm
+	in      *bufio.Reader
+	frames  *frame.Reader
+	number  int
+	id      *mesos.AgentID
+	healthy chan sick // starts with the first task that is checked
+
+	mu      sync.Mutex
+	out     *frame.Writer
+	updates int
+}
+
+// sick is a running task whose first check is yet to come.
+type sick struct {
+	framework *mesos.FrameworkID
+	task      *mesos.TaskID
+	at        time.Time
 }
 
 func (a *simAgent) register(i int) error {
@@ -239,42 +252,84 @@ func (a *simAgent) register(i int) error {
 }
 
 // serve answers frames until the link ends.
-func (a *simAgent) serve(i int) {
-	running, source := mesos.TaskState_TASK_RUNNING, mesos.TaskStatus_SOURCE_EXECUTOR
-	uuid := func(n int) []byte {
-		return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(i+1)), uint64(n))
-	}
+func (a *simAgent) serve() {
+	defer func() {
+		if a.healthy != nil {
+			close(a.healthy)
+		}
+	}()
 	var m stoapb.ToAgent
-	for n := 1; ; n++ {
-		if a.in.Buffered() == 0 && a.out.Flush() != nil {
+	for {
+		if a.in.Buffered() == 0 && a.flush() != nil {
 			return
 		}
 		if a.frames.Read(&m) != nil {
 			return // whoever waits for its tasks will say so
 		}
-		var answer *stoapb.ToMaster
+		var err error
 		switch body := m.Body.(type) {
 		case *stoapb.ToAgent_RunTask:
-			task := body.RunTask.GetTask()
-			answer = &stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
-				FrameworkId: body.RunTask.GetFramework().GetId(), LatestState: &running,
-				Status: &mesos.TaskStatus{
-					TaskId: task.GetTaskId(), AgentId: a.id, State: &running, Source: &source, Uuid: uuid(n),
-					Timestamp:  proto.Float64(float64(time.Now().UnixMicro()) / 1e6),
-					ExecutorId: &mesos.ExecutorID{Value: task.GetTaskId().Value},
-				},
-			}}}
+			framework, task := body.RunTask.GetFramework().GetId(), body.RunTask.GetTask()
+			if err = a.update(framework, task.GetTaskId(), nil); err == nil && task.HealthCheck != nil {
+				a.check(sick{framework, task.TaskId, time.Now().Add(time.Duration(task.HealthCheck.GetDelaySeconds() * 1e9))})
+			}
 		case *stoapb.ToAgent_Acknowledge:
 			if a.swarm.acked.Add(1) == a.swarm.want {
 				close(a.swarm.done)
 			}
 		case *stoapb.ToAgent_Ping:
-			answer = &stoapb.ToMaster{Body: &stoapb.ToMaster_Pong{Pong: &stoapb.Pong{Seq: body.Ping.Seq}}}
+			err = a.write(&stoapb.ToMaster{Body: &stoapb.ToMaster_Pong{Pong: &stoapb.Pong{Seq: body.Ping.Seq}}})
 		}
-		if answer != nil && a.out.Write(answer) != nil {
+		if err != nil {
 			return
 		}
 	}
+}
+
+// check has a task found healthy when its first check is due. Tasks of one agent have the
+// same delay, near enough to wait for them one after the other.
+func (a *simAgent) check(s sick) {
+	if a.healthy == nil {
+		a.healthy = make(chan sick, tasksPerAgent)
+		go func() {
+			for s := range a.healthy {
+				time.Sleep(time.Until(s.at))
+				if a.update(s.framework, s.task, proto.Bool(true)) != nil || a.flush() != nil {
+					return
+				}
+			}
+		}()
+	}
+	a.healthy <- s
+}
+
+// update says of a task that it runs.
+func (a *simAgent) update(framework *mesos.FrameworkID, task *mesos.TaskID, healthy *bool) error {
+	running, source := mesos.TaskState_TASK_RUNNING, mesos.TaskStatus_SOURCE_EXECUTOR
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.updates++
+	return a.out.Write(&stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
+		FrameworkId: framework, LatestState: &running,
+		Status: &mesos.TaskStatus{
+			TaskId: task, AgentId: a.id, State: &running, Source: &source, Healthy: healthy,
+			Uuid:       binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(a.number+1)), uint64(a.updates)),
+			Timestamp:  proto.Float64(float64(time.Now().UnixMicro()) / 1e6),
+			ExecutorId: &mesos.ExecutorID{Value: task.Value},
+		},
+	}}})
+}
+
+func (a *simAgent) write(m *stoapb.ToMaster) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.out.Write(m)
+}
+
+func (a *simAgent) flush() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.out.Flush()
 }
 
 // schedule subscribes the frameworks, which begin at start; the function it returns waits
