@@ -378,7 +378,7 @@ func deleteCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !o.dryRun && !yes {
+			if !o.dryRun && !yes && s.asks() {
 				a, err := svc.app(c.Context(), id)
 				if err != nil {
 					return err
@@ -387,7 +387,7 @@ func deleteCommand(s *session) *cobra.Command {
 				if a.Resident() {
 					what += " and their volumes"
 				}
-				if err := s.confirm(yes, "delete %s, %s?", id, what); err != nil {
+				if err := s.confirm("delete %s, %s?", id, what); err != nil {
 					return err
 				}
 			}

@@ -90,14 +90,17 @@ func (s *service) deployment(ctx context.Context, args []string) (*marathon.Depl
 	if err != nil {
 		return nil, err
 	}
-	name := ""
 	if len(args) > 0 {
-		name = args[0]
-	} else if len(all) == 0 {
-		return nil, &Error{What: "no deployment is under way", Code: ExitNotFound}
+		d, err := match(all, args[0], "deployment", func(d marathon.Deployment) string { return d.ID })
+		return &d, err
 	}
-	d, err := match(all, name, "deployment", func(d marathon.Deployment) string { return d.ID })
-	return &d, err
+	switch len(all) {
+	case 0:
+		return nil, &Error{What: "no deployment is under way", Code: ExitNotFound}
+	case 1:
+		return &all[0], nil
+	}
+	return nil, &Error{What: fmt.Sprintf("%d deployments are under way", len(all)), Try: "stoa deployment list, and name one", Code: ExitUsage}
 }
 
 func watchCommand(s *session) *cobra.Command {

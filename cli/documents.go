@@ -56,6 +56,9 @@ func (s *session) documents(names []string) ([]document, error) {
 			if err != nil {
 				return nil, unreadable(file, err)
 			}
+			if file == "-" {
+				file = "standard input"
+			}
 			found, err := parse(file, text)
 			if err != nil {
 				return nil, err

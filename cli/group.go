@@ -164,8 +164,10 @@ func groupDeleteCommand(s *session) *cobra.Command {
 				s.showPlan(&o, p, nil)
 				return nil
 			}
-			if err := s.confirm(yes, "delete %s, %s with %s?", id, count(all.Apps, "app"), count(all.Running, "task")); err != nil {
-				return err
+			if !yes && s.asks() {
+				if err := s.confirm("delete %s, %s with %s?", id, count(all.Apps, "app"), count(all.Running, "task")); err != nil {
+					return err
+				}
 			}
 			return s.do(c.Context(), svc, &o, &write{method: http.MethodDelete, path: groupPath(id)})
 		},

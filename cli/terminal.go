@@ -117,11 +117,11 @@ func cut(text string, width int) string {
 	return string([]rune(text)[:max(width-1, 0)]) + "…"
 }
 
-// confirm asks before something is lost, if there is somebody to ask.
-func (s *session) confirm(yes bool, format string, args ...any) error {
-	if yes || terminal(s.in) == 0 || terminal(s.err) == 0 {
-		return nil
-	}
+// asks reports whether there is somebody to ask before something is lost.
+func (s *session) asks() bool { return terminal(s.in) > 0 && terminal(s.err) > 0 }
+
+// confirm asks.
+func (s *session) confirm(format string, args ...any) error {
 	fmt.Fprintf(s.err, format+" [y/N] ", args...)
 	answer, err := bufio.NewReader(s.in).ReadString('\n')
 	if err != nil && err != io.EOF {

@@ -19,6 +19,7 @@ func prepare(c *cobra.Command) {
 	if c.HasSubCommands() {
 		// Without a function of its own, cobra refuses unknown commands in its own words.
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		c.SuggestionsMinimumDistance = 2
 		c.Args = func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

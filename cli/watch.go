@@ -256,29 +256,44 @@ func (w *watcher) failed(ctx context.Context, all []marathon.Deployment, ended e
 	return e
 }
 
-// outcome of a deployment that is not listed any more: as the event tells or, if that was
-// missed, as the history of an app does.
+// outcome of a deployment that is not listed any more: as its event tells or, if that was
+// missed, as the history of an app does, which knows no reason.
 func (w *watcher) outcome(ctx context.Context) (end, bool) {
+	if e, ok := w.news.of(w.id); ok {
+		return e, true
+	}
+	told, known := w.recorded(ctx)
+	if known && told.ok {
+		return told, true
+	}
 	deadline := time.After(lateEnd)
 	for {
-		if e, ok := w.news.of(w.id); ok {
-			return e, true
-		}
 		select {
 		case <-w.news.changed:
+			if e, ok := w.news.of(w.id); ok {
+				return e, true
+			}
 			continue
 		case <-deadline:
 		case <-ctx.Done():
 		}
 		break
 	}
+	if !known {
+		told, known = w.recorded(ctx)
+	}
+	return told, known
+}
+
+// recorded is what the history of an app says of the deployment.
+func (w *watcher) recorded(ctx context.Context) (end, bool) {
 	if w.seen == nil {
 		return end{}, false
 	}
-	for _, id := range w.seen.AffectedApps {
+	for _, id := range w.seen.AffectedApps[:min(len(w.seen.AffectedApps), 10)] {
 		all, err := w.svc.history(ctx, id)
-		if isNotFound(err) {
-			continue // it was removed
+		if err != nil {
+			continue // it may have been removed
 		}
 		for _, v := range all {
 			if v.Deployment == w.id && v.Outcome != "" {
