@@ -33,6 +33,7 @@ type Callbacks struct {
 	log    *Log
 	save   func(context.Context, []string) error
 	client *http.Client
+	allow  []*net.IPNet
 	poke   chan struct{}
 
 	mu   sync.Mutex // held over save too, so that lists are saved in order
@@ -52,7 +53,7 @@ func NewCallbacks(l *Log, urls []string, allow []*net.IPNet, save func(context.C
 		from[u] = l.head()
 	}
 	return &Callbacks{
-		log: l, from: from, urls: slices.Clone(urls), save: save, poke: make(chan struct{}, 1),
+		log: l, from: from, urls: slices.Clone(urls), save: save, allow: allow, poke: make(chan struct{}, 1),
 		client: &http.Client{
 			Timeout: callTimeout, Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 1},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -221,6 +222,13 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var change func([]string) []string
 	switch r.Method {
 	case http.MethodPost:
+		// A name is looked at when it is connected to.
+		if net.ParseIP(u.Hostname()) != nil {
+			if err := permitted(c.allow, net.JoinHostPort(u.Hostname(), "0")); err != nil {
+				answer(w, http.StatusUnprocessableEntity, marathon.Error{Message: err.Error()})
+				return
+			}
+		}
 		change = func(urls []string) []string {
 			if full = len(urls) >= maxCallbacks; full || slices.Contains(urls, target) {
 				return urls

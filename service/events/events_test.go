@@ -233,6 +233,9 @@ func TestCallbacks(t *testing.T) {
 	if w := ask("POST", "file:///etc/passwd"); w.Code != 400 {
 		t.Errorf("a file: %d", w.Code)
 	}
+	if w := ask("POST", "http://169.254.169.254/latest"); w.Code != 422 || !strings.Contains(w.Body.String(), "--callback-allow") {
+		t.Errorf("an address off limits: %d %s", w.Code, w.Body)
+	}
 	cancel()
 	<-ended
 }
