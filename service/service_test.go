@@ -72,7 +72,7 @@ type cluster struct {
 }
 
 // bubble runs f with a service that has begun.
-func bubble(t *testing.T, f func(c *cluster)) {
+func bubble(t *testing.T, f func(t *testing.T, c *cluster)) {
 	synctest.Test(t, func(t *testing.T) {
 		m := sdktest.NewMaster()
 		defer m.Close()
@@ -88,7 +88,7 @@ func bubble(t *testing.T, f func(c *cluster)) {
 		m.AddAgent("cpus:8;mem:8192;ports:[31000-31100]")
 		c.begin()
 		defer func() { c.stop() }()
-		f(c)
+		f(t, c)
 	})
 }
 
@@ -188,7 +188,7 @@ const sleeper = `{"id":"/web","cmd":"sleep 1000","cpus":0.5,"mem":64,"instances"
 
 // TestLifeOfAnApp is the first hour of everybody who tries it.
 func TestLifeOfAnApp(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		var created marathon.AppInfo
 		resp := c.expect(201, "POST", "/v2/apps", sleeper, &created)
 		if len(created.Deployments) != 1 || resp.Header.Get("Marathon-Deployment-Id") != created.Deployments[0].ID {
@@ -250,7 +250,7 @@ func TestLifeOfAnApp(t *testing.T) {
 
 // TestKilledTasksComeBack: with scale they do not.
 func TestKilledTasksComeBack(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		c.expect(201, "POST", "/v2/apps", sleeper, nil)
 		c.settled()
 		task := c.app("/web").Tasks[0].ID
@@ -280,7 +280,7 @@ func TestKilledTasksComeBack(t *testing.T) {
 
 // TestLocked: an app that waits for offers holds its lock.
 func TestLocked(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		c.expect(201, "POST", "/v2/apps", `{"id":"/big","cmd":"sleep 1000","cpus":100}`, nil)
 		c.until("the offers were looked at", func() bool {
 			var q marathon.Queue
@@ -302,7 +302,7 @@ func TestLocked(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		c.expect(201, "POST", "/v2/groups", `{"id":"/shop","apps":[
 			{"id":"db","cmd":"sleep 1000","cpus":0.1,"mem":32},
 			{"id":"web","cmd":"sleep 1000","cpus":0.1,"mem":32,"dependencies":["db"]}]}`, nil)
@@ -324,7 +324,7 @@ func TestGroups(t *testing.T) {
 
 // TestRestartOfTheService: another process finds everything as it was, and keeps it.
 func TestRestartOfTheService(t *testing.T) {
-	bubble(t, func(c *cluster) {
+	bubble(t, func(t *testing.T, c *cluster) {
 		c.expect(201, "POST", "/v2/groups", `{"id":"/a","apps":[{"id":"web","cmd":"sleep 1000","instances":2,"cpus":0.1,"mem":32}]}`, nil)
 		c.settled()
 		before := c.app("/a/web")
