@@ -100,7 +100,7 @@ func TestInterruptedRun(t *testing.T) {
 // A run that goes on by itself, looked at and killed.
 func TestDetachedRun(t *testing.T) {
 	t.Parallel()
-	c := newUp(t, "--resources", "cpus:4;mem:2048;disk:1024;ports:[31000-31003]", "--hostname", "box")
+	c := newUp(t, "--service-listen", "", "--resources", "cpus:4;mem:2048;disk:1024;ports:[31000-31003]", "--hostname", "box")
 	golden(t, "list/ps-none", c.stoa("ps"))
 	golden(t, "list/agents", c.stoa("agents"))
 	golden(t, "list/frameworks", c.stoa("frameworks"))

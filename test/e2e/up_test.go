@@ -41,12 +41,12 @@ func TestUpTwice(t *testing.T) {
 		t.Helper()
 		return c.stoa(append([]string{"up", "--cgroups-root", c.cgroups, "--resources", "cpus:1;mem:512"}, args...)...)
 	}
-	free := []string{"--master-listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--run-listen", "127.0.0.1:0"}
+	free := []string{"--master-listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--run-listen", "127.0.0.1:0", "--service-listen", "127.0.0.1:0"}
 	r := other(append(free, "--data-dir", c.dir+"/data")...)
 	if r.code != 5 || !strings.Contains(r.err, c.dir+"/data is in use") || !strings.Contains(r.err, fmt.Sprintf("process %d", c.up.cmd.Process.Pid)) || !strings.Contains(r.err, "try: ") {
 		t.Errorf("the same data directory: exit code %d\n%s", r.code, r.err)
 	}
-	for flag, port := range map[string]string{"master-listen": c.masterPort, "agent-listen": c.agentPort, "run-listen": c.runPort} {
+	for flag, port := range map[string]string{"master-listen": c.masterPort, "agent-listen": c.agentPort, "run-listen": c.runPort, "service-listen": c.servicePort} {
 		r := other(append(free, "--data-dir", filepath.Join(c.dir, flag), "--"+flag, net.JoinHostPort("127.0.0.1", port))...)
 		if r.code != 5 || !strings.Contains(r.err, "--"+flag+" 127.0.0.1:"+port+" is taken") ||
 			!strings.Contains(r.err, fmt.Sprintf("process %d (", c.up.cmd.Process.Pid)) || !strings.Contains(r.err, "stoa up") || !strings.Contains(r.err, "try: ") {
