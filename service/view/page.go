@@ -42,6 +42,12 @@ func (v *view) pageOf(a *entry) *App {
 			Def: a.def, Counts: a.counts, Deployments: a.deployments, Queue: a.queue, Attempts: a.attempts,
 			Versions: a.versions, list: a.list.snapshot(), text: a.text,
 		}
+		if a.def != nil && a.def.PerAgent() {
+			// Nobody says how many there are to be: it is what the agents made of it.
+			def := *a.def
+			def.Instances = a.live
+			a.page.Def, a.page.text = &def, &fragment{of: &def}
+		}
 	}
 	return a.page
 }

@@ -37,11 +37,13 @@ type view struct {
 
 // entry is one app as it is; it outlives the definition until its last instance is gone.
 type entry struct {
-	id          string
-	def         *marathon.App
-	text        *fragment
-	list        list[*instance.Instance]
-	counts      marathon.TaskCounts
+	id     string
+	def    *marathon.App
+	text   *fragment
+	list   list[*instance.Instance]
+	counts marathon.TaskCounts
+	// live is the number of instances that are there to stay.
+	live        int
 	deployments []string
 	queue       *state.Queue
 	attempts    *state.Attempts
@@ -188,6 +190,9 @@ func (v *view) changedInstance(e state.ChangedInstance) {
 // count adds what an instance counts as, or takes it away. The set of a blue-green
 // deployment that waits for its promotion does not count as the app's.
 func (v *view) count(a *entry, i *instance.Instance, by int) {
+	if i.Goal == instance.GoalRunning && !i.Preview {
+		a.live += by
+	}
 	if !hasTask(i) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -137,6 +138,19 @@ func TestWhatCountsAsWhat(t *testing.T) {
 		if v.App("/x") != nil || len(v.apps) != 0 || len(v.instances) != 0 || v.totals != (Totals{}) {
 			t.Errorf("%s: something is left: %+v %+v", name, v.apps, v.totals)
 		}
+	}
+}
+
+// TestAppsThatFollowTheAgents show as many instances as there are.
+func TestAppsThatFollowTheAgents(t *testing.T) {
+	v := New()
+	def := definition("/x")
+	def.Instances, def.Scaling = 0, &marathon.Scaling{Kind: "per-agent"}
+	v.Apply(state.ChangedApp{ID: "/x", App: def}, changed(running("/x", 1), nil), changed(running("/x", 2), nil),
+		changed(running("/x", 3), func(i *instance.Instance) { i.Goal = instance.GoalDecommissioned }))
+	text, err := v.App("/x").JSON()
+	if err != nil || !strings.Contains(string(text), `"instances":2,`) || def.Instances != 0 {
+		t.Errorf("%s, %v", text, err)
 	}
 }
 
