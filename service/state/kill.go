@@ -41,10 +41,11 @@ const PreStopTimeout = 10 * time.Second
 // drain shows an instance as TASK_KILLING, so that load balancers let go of it, does
 // what its definition wants done before, and then kills it.
 func (s *Service) drain(i *instance.Instance) {
-	def := s.of(i.App).definition(i)
+	a := s.of(i.App)
+	def := a.definition(i)
 	var pause time.Duration
 	if def != nil && i.Condition == instance.Running {
-		pause = duration(def.UpgradeStrategy.DrainSeconds)
+		pause = a.pause(def)
 		if def.PreStop != nil {
 			timeout := duration(def.PreStop.TimeoutSeconds)
 			if timeout == 0 {
@@ -66,17 +67,28 @@ func (s *Service) drain(i *instance.Instance) {
 	}
 }
 
+// pause is how long an instance drains: as the app says now, like all else of the upgrade
+// strategy, so that draining can come with the upgrade that needs it; as its own
+// definition says if the app is removed.
+func (a *application) pause(own *marathon.App) time.Duration {
+	if a.def != nil {
+		own = a.def
+	}
+	return duration(own.UpgradeStrategy.DrainSeconds)
+}
+
 // stopped goes on when preStop is done: what is left is the wait.
 func (s *Service) stopped(in Stopped) {
 	i := s.instances[in.Instance]
 	if i == nil || i.TaskID != in.Task || i.DrainUntil.IsZero() || !i.KillingSince.IsZero() {
 		return
 	}
-	def := s.of(i.App).definition(i)
+	a := s.of(i.App)
+	def := a.definition(i)
 	if def == nil {
 		return
 	}
-	pause := duration(def.UpgradeStrategy.DrainSeconds)
+	pause := a.pause(def)
 	i = with(i, func(c *instance.Instance) { c.DrainUntil = s.now.Wall.Add(pause) })
 	s.set(i, saved)
 	s.after(pause, timerDrain, i.ID)
