@@ -203,11 +203,11 @@ func (s *session) settled(ctx context.Context, svc *service, o *rollout, ids []s
 				fmt.Fprintln(s.out, strings.TrimSpace(fmt.Sprintf("%s  %s  %s", id, count(a.Instances, "instance"), strings.Join(addresses(a), "  "))))
 				break
 			}
+			screen.draw([]progress{{id, id + ": " + lacking, age(time.Since(began))}})
 			if o.timeout > 0 && time.Since(began) > time.Duration(o.timeout) {
 				screen.erase()
 				return &Error{What: fmt.Sprintf("%s does not run as it should after %s", id, age(time.Duration(o.timeout))), Why: lacking, Try: "stoa why " + id, Code: ExitWaiting}
 			}
-			screen.draw([]progress{{id, id + ": " + lacking, age(time.Since(began))}})
 			_ = pause(ctx, pollDeployments) // the end of ctx is seen above
 		}
 	}

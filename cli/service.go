@@ -252,12 +252,14 @@ func (s *service) apps(ctx context.Context, query url.Values) ([]*marathon.AppIn
 // deployments that are under way, with what they wait for.
 func (s *service) deployments(ctx context.Context) ([]marathon.Deployment, error) {
 	var all []marathon.Deployment
-	return all, s.get(ctx, "/v2/deployments", url.Values{"embed": {"waiting"}}, &all)
+	err := s.get(ctx, "/v2/deployments", url.Values{"embed": {"waiting"}}, &all)
+	return all, err
 }
 
 func (s *service) queue(ctx context.Context) ([]marathon.QueueItem, error) {
 	var q marathon.Queue
-	return q.Queue, s.get(ctx, "/v2/queue", nil, &q)
+	err := s.get(ctx, "/v2/queue", nil, &q)
+	return q.Queue, err
 }
 
 // appID is an app's or group's id as users give it, with or without the first slash.

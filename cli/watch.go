@@ -402,12 +402,11 @@ func (w *watcher) late(ctx context.Context, after time.Duration) error {
 	return e
 }
 
-// why are lines for people; the answer has facts for programs too.
+// why an app does not run, in lines for people.
 func (s *service) why(ctx context.Context, id string) ([]string, error) {
-	var answer struct {
-		Lines []string `json:"lines"`
-	}
-	return answer.Lines, s.get(ctx, "/v2/why", url.Values{"app": {id}}, &answer)
+	var answer marathon.Why
+	err := s.get(ctx, "/v2/why", url.Values{"app": {id}}, &answer)
+	return answer.Lines, err
 }
 
 // history of an app, newest version first.
@@ -415,7 +414,8 @@ func (s *service) history(ctx context.Context, id string) ([]marathon.AppVersion
 	var answer struct {
 		History []marathon.AppVersion `json:"history"`
 	}
-	return answer.History, s.get(ctx, appPath(id, "/versions"), url.Values{"embed": {"history"}}, &answer)
+	err := s.get(ctx, appPath(id, "/versions"), url.Values{"embed": {"history"}}, &answer)
+	return answer.History, err
 }
 
 // took is a duration that may be short.
