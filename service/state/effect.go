@@ -133,7 +133,7 @@ type Queue struct {
 	LastUnusedAt, LastUsedAt time.Time
 	// Declined by reason, of all attempts since Since and of the last round of offers.
 	Launch, Last map[match.Reason]Count
-	// Unused offers, latest first, at most 10.
+	// Unused offers, latest first, one of each agent and at most 10.
 	LastUnused []Unused
 	// Blocked says in words what holds it back before any offer is looked at: a
 	// dependency that is not healthy, a missing capability, the framework not subscribed.

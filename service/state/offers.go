@@ -115,6 +115,9 @@ func (s *Service) satisfied(a *application) bool {
 // offers begin with the next ones.
 const mostRefusals = 256
 
+// mostUnused bounds the offers that are shown of each app.
+const mostUnused = 10
+
 // offers answers every offer at once: launches, or declines.
 func (s *Service) offers(all []*mesos.Offer) {
 	type place struct{ agent, role string }
@@ -309,11 +312,15 @@ func (s *Service) tally(a *application, pool *match.Pool, refusal *match.Refusal
 		}
 		q.Launch[r], q.Last[r] = all, last
 	}
-	keep := q.LastUnused
-	if len(keep) >= 10 {
-		keep = keep[:9]
+	// One of each agent, the latest (as Marathon 1.10). Readers have the old list.
+	agent := pool.Offers[0].GetAgentId().GetValue()
+	latest := append(make([]Unused, 0, mostUnused), Unused{Offer: pool.Offers[0], At: s.now.Wall, Why: *refusal})
+	for _, u := range q.LastUnused {
+		if len(latest) < mostUnused && u.Offer.GetAgentId().GetValue() != agent {
+			latest = append(latest, u)
+		}
 	}
-	q.LastUnused = append([]Unused{{Offer: pool.Offers[0], At: s.now.Wall, Why: *refusal}}, keep...)
+	q.LastUnused = latest
 }
 
 // touchPerAgent looks again at the apps that follow the agents.
