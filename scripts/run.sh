@@ -1,12 +1,12 @@
 #!/bin/sh
-# Starts a cluster in the foreground and deploys examples/hello on it. With ONCE=1, or
-# without a terminal, it also runs examples/wordcount, asks the deployed server something,
-# and ends with the status of all that.
+# run.sh [FLAG…]: starts a cluster in the foreground, with the flags for stoa up, and deploys
+# examples/hello on it. With ONCE=1, or without a terminal, it also asks the deployed
+# server something, runs examples/wordcount, and ends with the status of all that.
 set -u
 data=${STOA_DATA_DIR:-data}
 out=$(mktemp)
 applied=$(mktemp)
-bin/stoa up --data-dir "$data" >"$out" &
+bin/stoa up --data-dir "$data" "$@" >"$out" &
 stoa=$!
 # Ctrl-C reaches stoa too: it stops its tasks, this waits for it.
 trap ':' INT
@@ -42,7 +42,7 @@ if [ -n "${ONCE:-}" ] || [ ! -t 0 ]; then
 	echo
 	echo "A framework: examples/wordcount, counting the words of Go's source tree, one task per shard."
 	bin/wordcount -master "$master" || status=$?
-	kill -INT $stoa
+	kill -INT $stoa || status=$?
 	wait $stoa
 	exit $status
 fi
