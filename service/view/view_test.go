@@ -240,7 +240,7 @@ func TestDeploymentsAreKnownToTheirApps(t *testing.T) {
 // TestReadersSeeOneMoment: of two sets that change places in one call exactly one is
 // shown, whenever somebody looks.
 func TestReadersSeeOneMoment(t *testing.T) {
-	const size = 300
+	const size = 100
 	v := New()
 	set := func(preview bool) (all []state.Effect) {
 		for n := range size {
@@ -282,7 +282,7 @@ func TestReadersSeeOneMoment(t *testing.T) {
 			}
 		})
 	}
-	for n := range 100 {
+	for n := range 50 {
 		v.Apply(set(n%2 == 0)...)
 	}
 	close(done)
