@@ -24,6 +24,8 @@ const (
 	turnInputs = 256
 	// backlog is how many inputs from the network may wait.
 	backlog = 4096
+	// someOffers are looked at in one step.
+	someOffers = 16
 )
 
 // errAbdicated ends a term that its leader gave up (DELETE /v2/leader).
@@ -230,7 +232,15 @@ func (r *runner) handler(ready func()) scheduler.Handler {
 			r.inputs.Post(state.Disconnected{})
 		},
 		Offers: func(ctx context.Context, _ *scheduler.Caller, offers []*mesos.Offer) error {
-			return r.inputs.Submit(ctx, state.Offers{Offers: offers})
+			// In parts: while the store takes the launches of one, the next is looked at.
+			for len(offers) > 0 {
+				n := min(len(offers), someOffers)
+				if err := r.inputs.Submit(ctx, state.Offers{Offers: offers[:n:n], More: len(offers) - n}); err != nil {
+					return err
+				}
+				offers = offers[n:]
+			}
+			return nil
 		},
 		Rescinded: func(ctx context.Context, _ *scheduler.Caller, offer *mesos.OfferID) error {
 			return r.inputs.Submit(ctx, state.Rescinded{Offer: offer.GetValue()})

@@ -309,6 +309,10 @@ func (s *session) events(ctx context.Context, st *stream.Stream, at *stream.Endp
 			return fmt.Errorf("%w: %s sent %s before SUBSCRIBED", ErrDisconnected, at.URL.Host, e.GetType())
 		}
 		if err := s.dispatch(st.Context(), &e); err != nil {
+			// A handler that waited for something saw the subscription end.
+			if cause := context.Cause(st.Context()); cause != nil && ctx.Err() == nil && errors.Is(err, cause) && !errors.Is(err, errTornDown) {
+				return fmt.Errorf("%w: the stream from %s ended: %w", ErrDisconnected, at.URL.Host, err)
+			}
 			return err
 		}
 	}

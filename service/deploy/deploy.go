@@ -218,16 +218,11 @@ func StepApps(now time.Time, d *Deployment, w World, apps []string) (next *Deplo
 // not touch the app.
 func (d *Deployment) Decides(id string) (wanted *marathon.App, decides, ok bool) {
 	last := -1
-	for n := range d.Plan.Steps {
-		for _, a := range d.Plan.Steps[n].Actions {
-			if a.App != id {
-				continue
-			}
-			if n == d.Step {
-				return nil, true, true
-			}
-			last = n
+	for _, n := range d.Plan.Acts(id) {
+		if n == d.Step {
+			return nil, true, true
 		}
+		last = n
 	}
 	c := d.Plan.Change(id)
 	switch {

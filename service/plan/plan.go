@@ -45,6 +45,36 @@ type Plan struct {
 	// to Old after the tree has moved on.
 	Changes []app.AppChange   `json:"changes"`
 	Groups  []app.GroupChange `json:"groups,omitempty"`
+
+	// at are the steps that act on an app; nil in a plan that was not made by New or Index.
+	at map[string][]int
+}
+
+// Index makes Acts fast in a plan that was put together by hand. It is for who owns the
+// plan, before others see it.
+func (p *Plan) Index() {
+	at := make(map[string][]int)
+	for n := range p.Steps {
+		for _, a := range p.Steps[n].Actions {
+			at[a.App] = append(at[a.App], n)
+		}
+	}
+	p.at = at
+}
+
+// Acts are the steps with an action on an app, in order.
+func (p *Plan) Acts(id string) (steps []int) {
+	if p.at != nil {
+		return p.at[id]
+	}
+	for n := range p.Steps {
+		for _, a := range p.Steps[n].Actions {
+			if a.App == id {
+				steps = append(steps, n)
+			}
+		}
+	}
+	return steps
 }
 
 // New computes the plan of a change. depth is what Preview of app.Tree passes on: how
@@ -80,6 +110,7 @@ func New(id string, c app.Change, depth func(app string) int, kill map[string][]
 		p.Steps = append(p.Steps, start)
 	}
 	p.Steps = append(p.Steps, layers(rise)...)
+	p.Index()
 	return p
 }
 

@@ -228,7 +228,8 @@ func TestLocksAndChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back Plan
-	if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(&back, p) {
+	err = json.Unmarshal(text, &back)
+	if back.Index(); err != nil || !reflect.DeepEqual(&back, p) {
 		t.Errorf("read back as %+v, %v", back, err)
 	}
 }

@@ -43,8 +43,13 @@ type (
 	}
 	Subscribed   struct{ FrameworkID string }
 	Disconnected struct{}
-	Offers       struct{ Offers []*mesos.Offer }
-	Rescinded    struct{ Offer string }
+	// Offers to be answered now; More is about how many others are on their way, for each
+	// app to leave its share to them.
+	Offers struct {
+		Offers []*mesos.Offer
+		More   int
+	}
+	Rescinded struct{ Offer string }
 	// Status is a status update; Exit is its exit code where it tells one.
 	Status struct {
 		Status *mesos.TaskStatus

@@ -236,7 +236,10 @@ func (s *Service) wait(a *application) {
 		return
 	}
 	a.queue = &Queue{App: a.def, Since: s.now.Wall, Role: roleOf(a), Launch: make(map[match.Reason]Count)}
-	s.waiting = append(s.waiting, a.id)
+	if !a.listed {
+		a.listed = true
+		s.waiting = append(s.waiting, a)
+	}
 }
 
 func roleOf(a *application) string {
@@ -274,8 +277,8 @@ func (s *Service) unused(a *application) {
 	if a.def != nil {
 		used[a.def.Version] = true
 	}
-	for _, i := range a.list {
-		used[i.Version] = true
+	for n := range a.tallies { // of each version with instances
+		used[a.tallies[n].Version] = true
 	}
 	if d := s.deployments[s.locks[a.id]]; d != nil {
 		if c := d.Plan.Change(a.id); c != nil {

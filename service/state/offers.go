@@ -33,12 +33,12 @@ func (s *Service) wanted() bool {
 	if len(s.garbage) > 0 {
 		return true
 	}
-	for _, id := range s.waiting {
-		if a := s.apps[id]; a.def != nil && s.delayed(a) == 0 && a.queue.Blocked == "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.waiting, s.launchable)
+}
+
+// launchable reports whether offers can help an app that waits.
+func (s *Service) launchable(a *application) bool {
+	return a.def != nil && a.queue.Blocked == "" && s.delayed(a) == 0
 }
 
 // call tells the master whether offers are wanted, not more often than Config.Revive.
@@ -111,15 +111,14 @@ func (s *Service) satisfied(a *application) bool {
 	return a.def.RestartPolicy != "" && good >= least
 }
 
-// mostRefusals bounds the apps that are tried in vain on one agent's offers; the next
-// offers begin with the next ones.
+// mostRefusals bounds the apps that are tried in vain on one agent's offers.
 const mostRefusals = 256
 
 // mostUnused bounds the offers that are shown of each app.
 const mostUnused = 10
 
 // offers answers every offer at once: launches, or declines.
-func (s *Service) offers(all []*mesos.Offer) {
+func (s *Service) offers(all []*mesos.Offer, more int) {
 	type place struct{ agent, role string }
 	var places []place
 	byPlace := make(map[place][]*mesos.Offer)
@@ -131,23 +130,50 @@ func (s *Service) offers(all []*mesos.Offer) {
 		byPlace[p] = append(byPlace[p], o)
 	}
 	var calls []Call
-	tried := make(map[string]bool)
-	for n, p := range places {
-		calls = append(calls, s.place(byPlace[p], len(places)-n, tried))
+	round := s.round(len(places) + more)
+	for _, p := range places {
+		calls = append(calls, s.place(byPlace[p], round))
+		round.left--
 	}
 	for _, c := range calls {
 		s.emit(c)
 	}
-	for _, id := range s.waiting {
-		if a := s.apps[id]; tried[id] {
-			a.queue.Count = a.waits
-			s.emit(ChangedQueue{id, a.queue})
-		}
+	for _, a := range round.tried {
+		a.queue.Count = a.waits
+		s.emit(ChangedQueue{a.id, a.queue})
 	}
 }
 
+// round is what the offers of one step go to.
+type round struct {
+	left  int            // offers, this one included
+	open  []*application // still with something to launch; the next to be tried first
+	tried []*application
+	seen  map[*application]bool // those of tried
+}
+
+func (s *Service) round(left int) *round {
+	r := &round{left: left, seen: make(map[*application]bool)}
+	for n := range s.waiting {
+		if a := s.waiting[(s.next+n)%len(s.waiting)]; a.waits > 0 && s.launchable(a) {
+			r.open = append(r.open, a)
+		}
+	}
+	return r
+}
+
+// first reports whether an app is tried for the first time.
+func (r *round) first(a *application) bool {
+	if r.seen[a] {
+		return false
+	}
+	r.seen[a] = true
+	r.tried = append(r.tried, a)
+	return true
+}
+
 // place uses the offers of one agent and role, or declines them.
-func (s *Service) place(offers []*mesos.Offer, left int, tried map[string]bool) Call {
+func (s *Service) place(offers []*mesos.Offer, r *round) Call {
 	ids := make([]*mesos.OfferID, len(offers))
 	for n, o := range offers {
 		ids[n] = o.Id
@@ -170,7 +196,7 @@ func (s *Service) place(offers []*mesos.Offer, left int, tried map[string]bool) 
 		return i != nil && i.Reservation != nil
 	})
 	operations = append(operations, s.collect(pool, host)...)
-	tasks, more := s.fill(pool, left, tried)
+	tasks, more := s.fill(pool, r)
 	operations = append(operations, more...)
 	if len(operations)+len(tasks) == 0 {
 		return decline
@@ -191,30 +217,30 @@ func (s *Service) place(offers []*mesos.Offer, left int, tried map[string]bool) 
 }
 
 // fill launches what waits and fits, each app its share of the offers at hand.
-func (s *Service) fill(pool *match.Pool, left int, tried map[string]bool) (tasks []*mesos.TaskInfo, operations []*mesos.Offer_Operation) {
-	waiting := len(s.waiting)
-	refusals := 0
-	for n := 0; n < waiting && refusals < mostRefusals; n++ {
-		at := (s.next + n) % waiting
-		a := s.apps[s.waiting[at]]
-		if a.def == nil || a.queue.Blocked != "" || s.delayed(a) > 0 {
-			continue
-		}
-		share := (a.waits + left - 1) / left
+func (s *Service) fill(pool *match.Pool, r *round) (tasks []*mesos.TaskInfo, operations []*mesos.Offer_Operation) {
+	n, refusals, done := 0, 0, false
+	for ; n < len(r.open) && refusals < mostRefusals; n++ {
+		a := r.open[n]
+		share := (a.waits + r.left - 1) / r.left
 		if m := s.cfg.MaxPerOffer; m > 0 {
 			share = min(share, m)
 		}
-		refusals += s.fillApp(pool, a, share, tried, &tasks, &operations)
+		refusals += s.fillApp(pool, a, share, r, &tasks, &operations)
+		done = done || a.waits == 0
 	}
-	if refusals >= mostRefusals {
-		s.next = (s.next + refusals) % max(1, waiting)
+	if n < len(r.open) { // the next offers begin with the next ones
+		s.next = (s.next + n) % len(s.waiting)
+		r.open = append(slices.Clip(r.open[n:]), r.open[:n]...)
+	}
+	if done {
+		r.open = slices.DeleteFunc(r.open, func(a *application) bool { return a.waits == 0 })
 	}
 	return tasks, operations
 }
 
 // fillApp launches up to so many instances of an app and returns how many found no place.
 // Of resident apps all are tried, since each is bound to its own agent.
-func (s *Service) fillApp(pool *match.Pool, a *application, share int, tried map[string]bool, tasks *[]*mesos.TaskInfo, operations *[]*mesos.Offer_Operation) (refusals int) {
+func (s *Service) fillApp(pool *match.Pool, a *application, share int, r *round, tasks *[]*mesos.TaskInfo, operations *[]*mesos.Offer_Operation) (refusals int) {
 	var back []string
 	defer func() { a.putBack(back) }()
 	resident := a.def.Resident()
@@ -241,8 +267,7 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, tried map
 			App: def, Instance: i, Placed: placed, FrameworkID: s.framework, Region: s.cfg.Region,
 			Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
 		})
-		if !tried[a.id] {
-			tried[a.id] = true
+		if r.first(a) {
 			q := *a.queue // readers have the old one
 			q.Launch, q.Last = maps.Clone(q.Launch), make(map[match.Reason]Count)
 			a.queue = &q

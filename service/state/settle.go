@@ -38,7 +38,20 @@ func (s *Service) settle() {
 			}
 		}
 	}
+	s.unlist()
 	s.call()
+}
+
+// unlist takes those out of the waiting list that no longer wait, all in one go.
+func (s *Service) unlist() {
+	if !s.left {
+		return
+	}
+	s.left = false
+	s.waiting = slices.DeleteFunc(s.waiting, func(a *application) bool {
+		a.listed = a.queue != nil
+		return !a.listed
+	})
 }
 
 // look is what is due when an app has changed, beside its deployment.
@@ -105,13 +118,7 @@ func (s *Service) unqueue(a *application) {
 		return
 	}
 	if a.waits == 0 {
-		a.queue = nil
-		for n, id := range s.waiting {
-			if id == a.id {
-				s.waiting = append(s.waiting[:n], s.waiting[n+1:]...)
-				break
-			}
-		}
+		a.queue, s.left = nil, true
 		s.emit(ChangedQueue{a.id, nil})
 		return
 	}

@@ -99,7 +99,9 @@ type Service struct {
 	locks map[string]string
 	// waiting are the apps with Scheduled instances, in the order they began to wait;
 	// next is where the next round of offers begins, so that none starves.
-	waiting []string
+	// Those that have left it stay until unlist.
+	waiting []*application
+	left    bool
 	next    int
 	// garbage are instances whose reservation is to be given back.
 	garbage map[string]bool
@@ -144,6 +146,7 @@ type application struct {
 	tallies   []deploy.Tally // by version, for deployments and what is shown
 	placed    *match.Placed
 	queue     *Queue
+	listed    bool // in Service.waiting
 	backoff   *Backoff
 	attempts  *Attempts
 	failures  int
@@ -177,7 +180,7 @@ func (s *Service) Step(now clock.Now, in Input) []Effect {
 	case Disconnected:
 		s.disconnected()
 	case Offers:
-		s.offers(in.Offers)
+		s.offers(in.Offers, in.More)
 	case Rescinded:
 		// Offers are answered in the step that brings them: nothing to forget.
 	case Status:

@@ -173,5 +173,8 @@ func (s *Service) assemble(in Recovered) []*deploy.Deployment {
 		}
 		maps.Copy(d.Progress, part.Progress)
 	}
+	for _, d := range in.Deployments {
+		d.Plan.Index()
+	}
 	return in.Deployments
 }

@@ -120,8 +120,11 @@ func (s *apps) await(want int) error {
 	}
 	for {
 		n, err := s.gauge(name)
-		if err != nil || n == want {
-			return err
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, s.log())
+		}
+		if n == want {
+			return nil
 		}
 		if n != seen {
 			seen, since = n, time.Now()
