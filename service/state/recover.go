@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
-
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/deploy"
@@ -181,11 +179,6 @@ func (s *Service) subscribed(in Subscribed) {
 	s.told = nil
 	s.publishScheduler(kind)
 	s.reconcile()
-	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
-		if i := s.instances[id]; !i.KillingSince.IsZero() && i.Active() {
-			s.sendKillOf(i)
-		}
-	}
 }
 
 func (s *Service) disconnected() {
@@ -199,34 +192,6 @@ func (s *Service) publishScheduler(kind string) {
 		e.FrameworkID = s.framework
 	}
 	s.publish(e)
-}
-
-// reconcileBatch bounds one call.
-const reconcileBatch = 1000
-
-// reconcile asks about every task that is thought to live, and about all others that the
-// kernel knows of.
-func (s *Service) reconcile() {
-	s.after(s.cfg.Reconcile, timerReconcile, "")
-	if !s.connected {
-		return
-	}
-	var batch []*schedulerpb.Call_Reconcile_Task
-	for _, id := range slices.Sorted(maps.Keys(s.instances)) {
-		i := s.instances[id]
-		if !i.Active() && i.Condition != instance.UnreachableInactive {
-			continue
-		}
-		batch = append(batch, reconcileTask(i))
-		if len(batch) == reconcileBatch {
-			s.emit(Call{Call: reconcileCall(batch)})
-			batch = nil
-		}
-	}
-	if len(batch) > 0 {
-		s.emit(Call{Call: reconcileCall(batch)})
-	}
-	s.emit(Call{Call: reconcileCall(nil)})
 }
 
 // subscribeRoles tells the master the roles of the apps there are, if they have changed.

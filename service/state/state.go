@@ -111,6 +111,7 @@ type Service struct {
 	agents    map[string]*instance.Agent
 	followers map[string]bool
 	offered   offering
+	asking    asking
 	timers    loop.Timers[timer]
 	armed     time.Duration
 

@@ -72,6 +72,9 @@ func (s *Service) status(in Status) {
 	default:
 		s.alive(i, condition, in.Status)
 	}
+	if i != nil && i.TaskID == task {
+		s.answered(i)
+	}
 }
 
 // acknowledge goes out behind what the status led to.
@@ -303,19 +306,6 @@ func (s *Service) agentFailed(agent string) {
 	if _, ok := s.agents[agent]; ok {
 		delete(s.agents, agent)
 		s.touchPerAgent()
-	}
-}
-
-// unsent settles launches whose ACCEPT was refused.
-func (s *Service) unsent(tasks []string) {
-	var ask []*schedulerpb.Call_Reconcile_Task
-	for _, t := range tasks {
-		if i := s.instanceOf(t); i != nil && i.TaskID == t && i.Condition == instance.Provisioned {
-			ask = append(ask, reconcileTask(i))
-		}
-	}
-	if s.connected && len(ask) > 0 {
-		s.emit(Call{Call: reconcileCall(ask)})
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	timerDeployment                  // a deployment's Wake
 	timerRevive
 	timerReconcile
+	timerAsk
 	// Of instances:
 	timerOverdue
 	timerDrain
@@ -63,6 +64,8 @@ func (s *Service) fired() {
 			s.revive()
 		case timerReconcile:
 			s.reconcile()
+		case timerAsk:
+			s.ask()
 		case timerOverdue:
 			s.overdue(t.id)
 		case timerDrain:
