@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -71,7 +72,7 @@ func (s *session) apply(ctx context.Context, o *rollout, files []string, ifNeede
 		w.force = o.force
 		p, err := svc.plan(ctx, w)
 		if err != nil {
-			return err
+			return naming(err, w)
 		}
 		s.showPlan(o, p, w.given)
 		if o.dryRun {
@@ -90,6 +91,20 @@ func (s *session) apply(ctx context.Context, o *rollout, files []string, ifNeede
 	}
 	slices.Sort(ids)
 	return s.settled(ctx, svc, o, ids)
+}
+
+// naming lets a refusal of a list say which of its apps is meant.
+func naming(err error, w *write) error {
+	var refused *refusal
+	list, ok := w.body.([]any)
+	if !ok || !errors.As(err, &refused) {
+		return err
+	}
+	for _, one := range list {
+		app, _ := one.(map[string]any)
+		refused.items = append(refused.items, fmt.Sprint(app["id"]))
+	}
+	return err
 }
 
 // writes are the calls that documents make: one for all apps, one for each group.

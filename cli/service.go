@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,6 +87,8 @@ func (s *session) findService(ctx context.Context) string {
 type refusal struct {
 	status int
 	body   marathon.Error
+	// items are the ids of a list that was sent, whose places the paths name.
+	items []string
 }
 
 // locked reports whether another deployment is in the way.
@@ -97,7 +100,7 @@ func (r *refusal) Error() string { return r.body.Message }
 
 // report is the refusal as users read it, all that is wrong at once.
 func (r *refusal) report() *Error {
-	e := &Error{What: strings.TrimSuffix(cmp.Or(r.body.Message, http.StatusText(r.status)), "."), Why: r.details()}
+	e := &Error{What: strings.TrimSuffix(clean(cmp.Or(r.body.Message, http.StatusText(r.status))), "."), Why: r.details()}
 	switch r.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		e.Code = ExitDenied
@@ -117,15 +120,22 @@ func (r *refusal) report() *Error {
 func (r *refusal) details() string {
 	switch d := r.body.Details.(type) {
 	case string:
-		return d
+		if d != "" {
+			return clean(d)
+		}
 	case []any:
 		var lines []string
 		for _, one := range d {
 			v, _ := one.(map[string]any)
 			path, _ := v["path"].(string)
+			if n, rest, ok := strings.Cut(strings.TrimPrefix(path, "("), ")"); ok && path[0] == '(' {
+				if i, err := strconv.Atoi(n); err == nil && i >= 0 && i < len(r.items) {
+					path = r.items[i] + " " + rest
+				}
+			}
 			list, _ := v["errors"].([]any)
 			for _, text := range list {
-				lines = append(lines, strings.TrimPrefix(fmt.Sprintf("%s: %v", path, text), ": "))
+				lines = append(lines, clean(strings.TrimPrefix(fmt.Sprintf("%s: %v", path, text), ": ")))
 			}
 		}
 		return strings.Join(lines, "\n       ")
