@@ -116,6 +116,25 @@ func TestServiceCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "service/invalid", c.stoa("app", "apply", "-f", bad))
+
+	// What the documents show is taken, without a warning.
+	text, err := os.ReadFile("../../docs/services.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	if len(blocks) < 5 {
+		t.Errorf("only %d examples were found", len(blocks))
+	}
+	for _, b := range blocks {
+		path := filepath.Join(c.dir, "example.yaml")
+		if err := os.WriteFile(path, []byte(b[1]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if r := c.stoa("app", "apply", "-f", path, "--dry-run"); r.code != 0 || r.err != "" || !strings.HasPrefix(r.out, "+ /shop/") {
+			t.Errorf("%s\nexit code %d\n%s%s", b[1], r.code, r.out, r.err)
+		}
+	}
 }
 
 // What make run does: a first time, one that ends by kill -9, and once more.
