@@ -63,6 +63,7 @@ type toldApp struct {
 	seen
 	allowed   bounds // at this moment
 	checks    bool
+	drains    bool
 	active    map[string]bool // instances that take up capacity
 	running   map[string]bool
 	unhealthy map[string]bool
@@ -98,7 +99,7 @@ func (s *told) take(e heard) {
 			ID              string
 			Instances       int
 			HealthChecks    []json.RawMessage
-			UpgradeStrategy struct{ MinimumHealthCapacity, MaximumOverCapacity float64 }
+			UpgradeStrategy struct{ MinimumHealthCapacity, MaximumOverCapacity, DrainSeconds float64 }
 			Container       struct {
 				Volumes []struct{ Persistent json.RawMessage }
 			}
@@ -113,7 +114,8 @@ func (s *told) take(e heard) {
 		a := s.of(def.ID)
 		b := boundsOf(def.Instances, def.UpgradeStrategy.MinimumHealthCapacity, def.UpgradeStrategy.MaximumOverCapacity, len(def.Container.Volumes) > 0)
 		// What the deployment before it started may still be there.
-		a.allowed, a.checks = bounds{max(b.most, len(a.active)), b.least}, len(def.HealthChecks) > 0
+		a.allowed = bounds{max(b.most, len(a.active)), b.least}
+		a.checks, a.drains = len(def.HealthChecks) > 0, def.UpgradeStrategy.DrainSeconds > 0
 	case "instance_changed_event":
 		a := s.of(d.RunSpecID)
 		before := a.healthy()
@@ -128,6 +130,9 @@ func (s *told) take(e heard) {
 			a.active[d.InstanceID], a.running[d.InstanceID] = true, true
 		case "Killing":
 			a.killing[d.InstanceID] = true
+			if a.drains {
+				before = a.healthy() // had it run before its end was decided, it would have been drained
+			}
 		default:
 			delete(a.active, d.InstanceID)
 			delete(a.running, d.InstanceID)

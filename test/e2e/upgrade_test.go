@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -223,22 +222,25 @@ func TestBounds(t *testing.T) {
 	// Each is upgraded, and then again, but that is taken back in the middle where there
 	// are 20 instances.
 	var ids []string
-	upgrade := func(version string, strategy object) {
-		ids, began = nil, time.Now()
-		for _, a := range list {
-			a["env"] = object{"VERSION": version}
-			maps.Copy(a["upgradeStrategy"].(object), strategy)
-			ids = append(ids, s.api("PUT", "/v2/apps"+a["id"].(string), a, 200))
-		}
+	upgrade := func(a object, version string) (id, deployment string) {
+		id, a["env"] = a["id"].(string), object{"VERSION": version}
+		deployment = s.api("PUT", "/v2/apps"+id, a, 200)
+		ids = append(ids, deployment)
+		return id, deployment
 	}
-	upgrade("v2", nil)
+	began = time.Now()
+	for _, a := range list {
+		upgrade(a, "v2")
+	}
 	s.ended(ids...)
 	t.Logf("%d apps upgraded in %.1f s", len(ids), time.Since(began).Seconds())
-	upgrade("v3", object{"drainSeconds": 1, "maxParallel": 4})
-	for n, a := range list {
-		if id := a["id"].(string); a["instances"] == 20 {
+	began, ids = time.Now(), nil
+	for _, a := range list {
+		a["upgradeStrategy"].(object)["maxParallel"] = 3
+		id, deployment := upgrade(a, "v3")
+		if a["instances"] == 20 {
 			until(t, "the third version of "+id+" runs", func() bool { return s.run(id, s.app(id).Version) > 0 })
-			ids = append(ids, s.api("DELETE", "/v2/deployments/"+ids[n], nil, 200))
+			ids = append(ids, s.api("DELETE", "/v2/deployments/"+deployment, nil, 200))
 		}
 	}
 	s.ended(ids...)
