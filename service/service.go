@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +48,9 @@ type Config struct {
 	Connections int
 	// URL under which clients reach Listener.
 	URL string
+	// TLS of the API, with a certificate; nil for none. Trust is how a standby knows the
+	// leader then, nil being the system's authorities.
+	TLS, Trust *tls.Config
 	// Store keeps everything; Run does not close it.
 	Store store.Store
 	// Core are the settings of the core; Seed is drawn if 0.
@@ -81,7 +85,7 @@ type Config struct {
 // next.
 func Run(ctx context.Context, cfg Config) error {
 	defer cfg.Listener.Close()
-	address := strings.TrimPrefix(cfg.URL, "http://")
+	scheme, address, _ := strings.Cut(cfg.URL, "://")
 	// current is the leader's handler while this process leads.
 	var current atomic.Pointer[http.Handler]
 	leading := func() http.Handler {
@@ -90,7 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		return nil
 	}
-	standby := servicehttp.Standby(address, func(ctx context.Context) string {
+	standby := servicehttp.Standby(scheme, address, cfg.Trust, func(ctx context.Context) string {
 		value, ok, err := cfg.Store.Leader(ctx, "service")
 		if err != nil || !ok {
 			return ""
@@ -111,9 +115,14 @@ func Run(ctx context.Context, cfg Config) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       listen.Context,
+		TLSConfig:         cfg.TLS,
 	}
 	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		serve := server.Serve
+		if cfg.TLS != nil {
+			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+		}
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("service: %w", err)
 		}
 		return nil
@@ -183,10 +192,11 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	id := (&frameworkID{cfg.Store, lead})
 	handler := servicehttp.New(servicehttp.Config{
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
+		WhatIf: whatIf(cfg.Masters, cfg.Client),
 		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry),
 		Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
-			Version: marathonVersion, BuildRef: build.Commit(), Leader: address, FrameworkID: id.current,
+			Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
 			Config: settings(cfg), HTTP: map[string]any{"http_port": port(address)},
 		},
 		Options: cfg.Core.App, Credentials: cfg.Credentials, Realm: cfg.Realm, Origin: cfg.Origin, MaxRequests: cfg.MaxRequests,

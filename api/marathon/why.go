@@ -49,6 +49,9 @@ type WhyFacts struct {
 	Blocked    string         `json:"blocked,omitempty"`
 	Offers     *WhyOffers     `json:"offers,omitempty"`
 	Deployment *WhyDeployment `json:"deployment,omitempty"`
+	// Kernel is what the master says of the resources an instance needs: how many agents
+	// have them free, what the others lack, the quotas of the role and those above it.
+	Kernel map[string]string `json:"kernel,omitempty"`
 	// Checks that fail, and instances that are late, at most 10 of each.
 	Checks   []WhyCheck    `json:"checks,omitempty"`
 	Late     []WhyInstance `json:"late,omitempty"`

@@ -42,7 +42,7 @@ func (c *call) appsOfGroup(group string) {
 
 func (c *call) sendApps(begin, end string, pages []*view.App, match func(*marathon.App) bool, e embed) {
 	reply(c.w, c.r, http.StatusOK, func(p *request.Reply) error {
-		b := append(make([]byte, 0, 64<<10), begin...)
+		b := append(make([]byte, 0, 2*piece), begin...)
 		first := true
 		for _, page := range pages {
 			if match != nil && !match(page.Def) {
@@ -53,14 +53,11 @@ func (c *call) sendApps(begin, end string, pages []*view.App, match func(*marath
 			}
 			first = false
 			var err error
-			if b, err = e.appendApp(b, page); err != nil {
+			if b, err = e.appendApp(b, page, p); err != nil {
 				return err
 			}
-			if len(b) > 32<<10 {
-				if _, err := p.Write(b); err != nil {
-					return err
-				}
-				b = b[:0]
+			if b, err = sent(b, p); err != nil {
+				return err
 			}
 		}
 		_, err := p.Write(append(b, end...))

@@ -69,7 +69,6 @@ func (c *call) flag(name string, or bool) bool {
 
 // body of the request; ok is false if it was refused.
 func (c *call) body() (b *request.Body, ok bool) {
-	c.bodies.Deadlines(c.w, c.r, coreTimeout+writeTimeout)
 	b, refused := c.bodies.Read(c.w, c.r)
 	if refused != nil {
 		b.Release()

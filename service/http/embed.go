@@ -1,11 +1,14 @@
 package http
 
 import (
+	"io"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/view"
 )
 
@@ -48,8 +51,21 @@ func (c *call) embeds() embed {
 	return e
 }
 
-// appendApp writes a marathon.AppInfo. The definition, most of it, was encoded before.
-func (e embed) appendApp(b []byte, page *view.App) ([]byte, error) {
+// piece is from what length on something that is written goes out.
+const piece = 32 << 10
+
+// sent writes b to p if there is enough of it; what is left to be sent is returned.
+func sent(b []byte, p io.Writer) ([]byte, error) {
+	if len(b) < piece {
+		return b, nil
+	}
+	_, err := p.Write(b)
+	return b[:0], err
+}
+
+// appendApp writes a marathon.AppInfo to b, and what gets long to p. The definition, most
+// of it, was encoded before.
+func (e embed) appendApp(b []byte, page *view.App, p io.Writer) ([]byte, error) {
 	def, err := page.JSON()
 	if err != nil {
 		return b, err
@@ -82,8 +98,8 @@ func (e embed) appendApp(b []byte, page *view.App) ([]byte, error) {
 	if e.deployments {
 		field("deployments", identifiable(page.Deployments))
 	}
-	if e.tasks {
-		field("tasks", tasksOf(page))
+	if e.tasks && err == nil {
+		b, err = appendTasks(append(b, `,"tasks":`...), page, page.Tasks(), p)
 	}
 	if e.failure {
 		if f := page.LastFailure(); f != nil {
@@ -96,16 +112,30 @@ func (e embed) appendApp(b []byte, page *view.App) ([]byte, error) {
 	if e.stats {
 		field("taskStats", page.Stats(time.Now()))
 	}
-	if e.tasks {
-		var preview []marathon.Task
-		for i := range page.Preview() {
-			preview = append(preview, view.Task(page.Def, i))
-		}
-		if preview != nil {
-			field("previewTasks", preview)
-		}
+	if e.tasks && err == nil && hasAny(page.Preview()) {
+		b, err = appendTasks(append(b, `,"previewTasks":`...), page, page.Preview(), p)
 	}
 	return append(b, '}'), err
+}
+
+// appendTasks writes a list of tasks.
+func appendTasks(b []byte, page *view.App, tasks iter.Seq[*instance.Instance], p io.Writer) ([]byte, error) {
+	b = append(b, '[')
+	first := true
+	for i := range tasks {
+		text, err := encode(view.Task(page.Def, i))
+		if err != nil {
+			return b, err
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		if b, err = sent(append(b, text...), p); err != nil {
+			return b, err
+		}
+	}
+	return append(b, ']'), nil
 }
 
 func identifiable(ids []string) []marathon.Identifiable {
@@ -116,10 +146,9 @@ func identifiable(ids []string) []marathon.Identifiable {
 	return all
 }
 
-func tasksOf(page *view.App) []marathon.Task {
-	tasks := make([]marathon.Task, 0, page.Len())
-	for i := range page.Tasks() {
-		tasks = append(tasks, view.Task(page.Def, i))
+func hasAny[T any](all iter.Seq[T]) bool {
+	for range all {
+		return true
 	}
-	return tasks
+	return false
 }

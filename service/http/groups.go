@@ -75,14 +75,11 @@ func (e groupEmbed) appendGroup(b []byte, g *view.Group, p *request.Reply) ([]by
 			if n > 0 {
 				b = append(b, ',')
 			}
-			if b, err = e.of.appendApp(b, a); err != nil {
+			if b, err = e.of.appendApp(b, a, p); err != nil {
 				return b, err
 			}
-			if len(b) > 32<<10 {
-				if _, err := p.Write(b); err != nil {
-					return b, err
-				}
-				b = b[:0]
+			if b, err = sent(b, p); err != nil {
+				return b, err
 			}
 		}
 	}

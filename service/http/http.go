@@ -17,6 +17,7 @@ import (
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/state"
 	"github.com/stoa-kernel/stoa/service/view"
+	"github.com/stoa-kernel/stoa/service/why"
 )
 
 // Config is what the endpoints need.
@@ -31,6 +32,8 @@ type Config struct {
 	// Roots lists the versions of the tree, newest first; Group is a group's content at one.
 	Roots func(ctx context.Context) ([]marathon.Version, error)
 	Group func(ctx context.Context, id string, v marathon.Version) (*state.GroupVersion, error)
+	// WhatIf asks the master what is in the way of resources for a role; nil if nobody can be asked.
+	WhatIf func(ctx context.Context, role, resources string) *why.Kernel
 	// Events is GET /v2/events, Callbacks /v2/eventSubscriptions.
 	Events, Callbacks http.Handler
 	// Metrics is /metrics and /metrics/prometheus.
@@ -51,6 +54,8 @@ type Config struct {
 // Info is the static part of /v2/info.
 type Info struct {
 	Version, BuildRef string
+	// Scheme is "http" or "https".
+	Scheme string
 	// Leader is this process, "host:port"; FrameworkID is asked each time.
 	Leader      string
 	FrameworkID func() string
@@ -97,12 +102,17 @@ func New(c Config) http.Handler {
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	path := segments(r.URL.Path)
+	stream := len(path) == 2 && path[0] == "v2" && path[1] == "events"
 	counted := &counter{ResponseWriter: w}
 	s.meters.begin()
-	defer func() { s.meters.end(r.Method, counted.status, time.Since(began)) }()
+	defer func() { s.meters.end(counted.status, time.Since(began), stream) }()
 	w = counted
 	s.headers(w, r)
-	if s.busy != nil {
+	if !stream {
+		s.bodies.Deadlines(w, r, coreTimeout+writeTimeout)
+	}
+	if s.busy != nil && !stream { // streams last, and are bounded by themselves
 		select {
 		case s.busy <- struct{}{}:
 			defer func() { <-s.busy }()
@@ -122,7 +132,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{server: s, w: w, r: r, query: r.URL.Query(), who: who}
-	m := s.route(c, segments(r.URL.Path))
+	m := s.route(path)
 	if m == nil {
 		c.refuse(http.StatusNotFound, "URI not found: %s", request.Clip(r.URL.Path))
 		return

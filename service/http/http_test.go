@@ -27,6 +27,7 @@ import (
 	"github.com/stoa-kernel/stoa/service/plan"
 	"github.com/stoa-kernel/stoa/service/state"
 	"github.com/stoa-kernel/stoa/service/view"
+	"github.com/stoa-kernel/stoa/service/why"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -57,9 +58,12 @@ func newFixture(t *testing.T) *fixture {
 		Events:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(405) }),
 		Callbacks: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"callbackUrls":[]}`) }),
 		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "go_goroutines 1") }),
-		Abdicate:  func() { f.did++ },
+		WhatIf: func(_ context.Context, role, resources string) *why.Kernel {
+			return &why.Kernel{Lines: []string{"asked for " + resources + " in role " + role}}
+		},
+		Abdicate: func() { f.did++ },
 		Info: Info{
-			Version: "1.10.26", BuildRef: "none", Leader: "127.0.0.1:8080", FrameworkID: func() string { return "f-1" },
+			Version: "1.10.26", BuildRef: "none", Scheme: "http", Leader: "127.0.0.1:8080", FrameworkID: func() string { return "f-1" },
 			Config: map[string]any{"master": "127.0.0.1:5050"}, HTTP: map[string]any{"http_port": 8080},
 		},
 	}
@@ -520,6 +524,11 @@ func TestQueue(t *testing.T) {
 		exchange{"GET /v2/why?app=/none", ""},
 		exchange{"GET /v2/why", ""},
 	)
+	record(t, "unoffered", func(f *fixture) {
+		f.queue(func(q *state.Queue) {
+			q.Processed, q.Unused, q.Launch, q.Last, q.LastUnused = 0, 0, nil, nil, nil
+		})
+	}, exchange{"GET /v2/why?app=/shop/web", ""})
 }
 
 func TestSystem(t *testing.T) {
@@ -546,6 +555,24 @@ func TestSystem(t *testing.T) {
 		exchange{"GET /", ""},
 		exchange{"POST /ping", ""},
 	)
+}
+
+// TestStreamsDoNotCount among requests that are bounded.
+func TestStreamsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.cfg.MaxRequests = 1
+		end := make(chan struct{})
+		f.cfg.Events = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end })
+		h := New(f.cfg)
+		go h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/v2/events", nil))
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil)); w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		close(end)
+	})
 }
 
 func TestAbdication(t *testing.T) {

@@ -25,9 +25,12 @@ func (m *meters) begin() {
 	m.requests.Add(1)
 }
 
-func (m *meters) end(_ string, status int, took time.Duration) {
+// end counts a request that took so long; streams last as long as they like.
+func (m *meters) end(status int, took time.Duration, stream bool) {
 	m.active.Add(-1)
-	m.nanos.Add(int64(took))
+	if !stream {
+		m.nanos.Add(int64(took))
+	}
 	if class := status / 100; class > 0 && class < len(m.classes) {
 		m.classes[class].Add(1)
 	}

@@ -13,7 +13,7 @@ import (
 // CacheDisablingFilter, CORSFilter).
 func (s *server) headers(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("X-Marathon-Leader", "http://"+s.Info.Leader)
+	h.Set("X-Marathon-Leader", s.Info.Scheme+"://"+s.Info.Leader)
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-XSS-Protection", "1; mode=block")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -278,7 +278,7 @@ func TestStandby(t *testing.T) {
 	defer leader.Close()
 	address := strings.TrimPrefix(leader.URL, "http://")
 	none := func() http.Handler { return nil }
-	h := Standby("me:1", func(context.Context) string { return address }, none)
+	h := Standby("http", "me:1", nil, func(context.Context) string { return address }, none)
 
 	r := httptest.NewRequest("PUT", "/v2/apps/x?force=true", strings.NewReader("body"))
 	r.Header.Set("Authorization", "Basic Og==")
@@ -315,7 +315,7 @@ func TestStandby(t *testing.T) {
 func TestStandbyWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
-		h := Standby("me:1", func(context.Context) string { asked++; return "me:1" }, func() http.Handler {
+		h := Standby("http", "me:1", nil, func(context.Context) string { asked++; return "me:1" }, func() http.Handler {
 			if asked < 5 {
 				return nil
 			}
@@ -325,7 +325,7 @@ func TestStandbyWaits(t *testing.T) {
 		if h.ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil)); w.Code != 204 {
 			t.Errorf("it leads by now: %d", w.Code)
 		}
-		h = Standby("me:1", func(context.Context) string { asked++; return "" }, func() http.Handler { return nil })
+		h = Standby("http", "me:1", nil, func(context.Context) string { asked++; return "" }, func() http.Handler { return nil })
 		asked = 0
 		w = httptest.NewRecorder()
 		if h.ServeHTTP(w, httptest.NewRequest("GET", "/v2/events", nil)); w.Code != 502 || asked != 11 ||

@@ -13,7 +13,7 @@ func handler(h http.Handler) func(*call) {
 }
 
 // route finds what answers a path, nil if nothing does.
-func (s *server) route(c *call, path []string) methods {
+func (s *server) route(path []string) methods {
 	if len(path) == 0 {
 		return nil
 	}

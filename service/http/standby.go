@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -24,8 +25,12 @@ const (
 // event streams by 302 (as Marathon 1.10, api/LeaderProxyFilter). leader returns
 // "host:port" of the leader, "" if there is none. leading returns the leader's handler
 // once this process has become it, nil before.
-func Standby(self string, leader func(ctx context.Context) string, leading func() http.Handler) http.Handler {
+//
+// scheme is that of every process of the service, "http" or "https"; with the latter the
+// leader is trusted as secure says, nil being the system's authorities.
+func Standby(scheme, self string, secure *tls.Config, leader func(ctx context.Context) string, leading func() http.Handler) http.Handler {
 	transport := &http.Transport{
+		TLSClientConfig:       secure,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		ResponseHeaderTimeout: coreTimeout + writeTimeout,
 		MaxConnsPerHost:       64,
@@ -44,11 +49,11 @@ func Standby(self string, leader func(ctx context.Context) string, leading func(
 		case to == "":
 			refuse(w, r, http.StatusBadGateway, "Could not determine the current leader")
 		case strings.HasPrefix(r.URL.Path, "/v2/events"):
-			w.Header().Set("Location", "http://"+to+r.URL.RequestURI())
+			w.Header().Set("Location", scheme+"://"+to+r.URL.RequestURI())
 			w.Header().Set("Content-Length", "0")
 			w.WriteHeader(http.StatusFound)
 		default:
-			forward(transport, self, to).ServeHTTP(w, r)
+			forward(transport, scheme, self, to).ServeHTTP(w, r)
 		}
 	})
 }
@@ -83,11 +88,11 @@ func find(ctx context.Context, self string, leader func(context.Context) string,
 	return "", nil
 }
 
-func forward(transport http.RoundTripper, self, to string) http.Handler {
+func forward(transport http.RoundTripper, scheme, self, to string) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(&url.URL{Scheme: "http", Host: to})
+			p.SetURL(&url.URL{Scheme: scheme, Host: to})
 			p.Out.Host = p.In.Host
 			p.Out.Header.Add(via, "1.1 "+self)
 			p.SetXForwarded()

@@ -30,5 +30,11 @@ func (c *call) why() {
 			in.Waiting = c.View.Waiting(in.Now, in.Deployment)
 		}
 	}
+	if ports := why.HostPorts(&in); len(ports) > 0 {
+		in.Holders = c.View.Holders(ports)
+	}
+	if resources := why.Asks(&in); resources != "" && c.WhatIf != nil {
+		in.Kernel = c.WhatIf(c.r.Context(), in.Queue.Role, resources)
+	}
 	c.send(http.StatusOK, why.Explain(in))
 }

@@ -32,6 +32,8 @@ func (a *answer) late() {
 		a.say("instance %s on %s %s", short(i.ID), host, text)
 		if i.Condition == instance.Unreachable || i.Condition == instance.UnreachableInactive {
 			a.try("bring the agent back (stoa agents), or give the task up: stoa kill %s", i.TaskID)
+		} else if !i.KillingSince.IsZero() {
+			a.try("stoa agents, to see whether the agent answers, and its log for why the task does not end")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package why
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -43,8 +44,8 @@ func (a *answer) delay() {
 	if a.f.DelaySeconds == 0 {
 		return
 	}
-	a.say("it waits %s until its next start, for %s", span(seconds(a.f.DelaySeconds)), failures(a.f.Failures))
-	a.try("mend what fails (see below), then stoa queue reset %s to start at once", a.App.ID)
+	a.say("it waits %s until its next start, because %s", span(seconds(a.f.DelaySeconds)), failures(a.f.Failures))
+	a.try("mend it, then stoa queue reset %s to start it at once", a.App.ID)
 }
 
 func failures(n int) string {
@@ -60,6 +61,9 @@ func (a *answer) offers() {
 	if q == nil || a.f.Waiting == 0 || a.f.Blocked != "" {
 		return
 	}
+	if a.Kernel != nil {
+		a.f.Kernel = a.Kernel.Facts
+	}
 	f := &marathon.WhyOffers{Role: q.Role, Processed: q.Processed, Declined: make(map[string]int), Nearest: nearest(q.LastUnused)}
 	a.f.Offers = f
 	for _, r := range match.Reasons {
@@ -70,13 +74,11 @@ func (a *answer) offers() {
 	if a.f.DelaySeconds > 0 {
 		return // nothing is tried meanwhile
 	}
-	since := span(a.Now.Sub(q.Since))
-	if q.Processed == 0 {
-		a.say("it waits for an offer, and in %s none has come to role %s: every agent may be full, or the role at the limit of its quota", since, q.Role)
-		a.try("stoa why --role %s --cpus %g --mem %gM, which asks the master; free something, add an agent or raise the quota", q.Role, a.App.CPUs, a.App.Mem)
+	if a.unoffered(q) {
 		return
 	}
-	a.say("it waits for an offer: of %s in %s, %s", count(q.Processed, "offer"), since, declined(q))
+	since := span(a.Now.Sub(q.Since))
+	a.say("it waits for an offer that fits; of %s in %s: %s", count(q.Processed, "offer"), since, declined(q))
 	for n := range f.Nearest {
 		x := &f.Nearest[n]
 		how := "nearest"
@@ -85,8 +87,46 @@ func (a *answer) offers() {
 		}
 		a.more("%s: %s: %s", how, x.Agent, x.Text)
 	}
+	a.holders()
 	if r := mainReason(q); r != "" {
 		a.try("%s", remedy(r, a.App))
+	}
+}
+
+// HostPorts are the ports that an instance must have and no other, if offers fail for them.
+func HostPorts(in *Input) []int {
+	q, c := in.Queue, in.App.Container
+	if q == nil || q.Launch[match.InsufficientPorts].Declined == 0 {
+		return nil
+	}
+	var ports []int
+	for _, p := range in.App.PortDefinitions {
+		if in.App.RequirePorts && p.Port > 0 {
+			ports = append(ports, p.Port)
+		}
+	}
+	if c != nil {
+		for _, p := range c.PortMappings {
+			if p.HostPort != nil && *p.HostPort > 0 {
+				ports = append(ports, *p.HostPort)
+			}
+		}
+	}
+	return ports
+}
+
+// holders names the apps that have its ports on the agents that were offered.
+func (a *answer) holders() {
+	said := make(map[string]bool)
+	for _, port := range HostPorts(&a.Input) {
+		for _, i := range a.Holders {
+			text := fmt.Sprintf("port %d is held by %s on %s", port, i.App, i.Agent.Host)
+			offered := slices.ContainsFunc(a.f.Offers.Nearest, func(x marathon.WhyAgent) bool { return x.AgentID == i.Agent.ID })
+			if offered && slices.Contains(i.Ports, port) && !said[text] && len(said) < 3 {
+				said[text] = true
+				a.more("%s", text)
+			}
+		}
 	}
 }
 
@@ -94,10 +134,10 @@ func (a *answer) offers() {
 func declined(q *state.Queue) string {
 	var parts []string
 	for _, r := range byCount(q.Launch) {
-		parts = append(parts, count(q.Launch[r].Declined, "did not fit")+" for "+reasonWords[r])
+		parts = append(parts, fmt.Sprintf("%d %s", q.Launch[r].Declined, reasonWords[r]))
 	}
 	if used := q.Processed - q.Unused; used > 0 {
-		parts = append(parts, count(used, "was used"))
+		parts = append(parts, fmt.Sprintf("%d could be used", used))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -124,18 +164,19 @@ func mainReason(q *state.Queue) match.Reason {
 	return ""
 }
 
+// reasonWords say what was wrong with offers.
 var reasonWords = map[match.Reason]string{
-	match.UnfulfilledRole:                 "role",
-	match.UnfulfilledConstraint:           "a constraint",
-	match.NoCorrespondingReservationFound: "want of its reservation",
-	match.AgentMaintenance:                "maintenance of the agent",
-	match.InsufficientCpus:                "too few cpus",
-	match.InsufficientMemory:              "too little memory",
-	match.InsufficientDisk:                "too little disk",
-	match.InsufficientGpus:                "too few GPUs",
-	match.InsufficientPorts:               "ports",
-	match.DeclinedScarceResources:         "GPUs that are kept for others",
-	match.NoCapability:                    "something no agent can do",
+	match.UnfulfilledRole:                 "for another role",
+	match.UnfulfilledConstraint:           "against a constraint",
+	match.NoCorrespondingReservationFound: "without its reservation",
+	match.AgentMaintenance:                "of agents in maintenance",
+	match.InsufficientCpus:                "with too few cpus",
+	match.InsufficientMemory:              "with too little memory",
+	match.InsufficientDisk:                "with too little disk",
+	match.InsufficientGpus:                "with too few GPUs",
+	match.InsufficientPorts:               "without the ports",
+	match.DeclinedScarceResources:         "with GPUs that are kept for others",
+	match.NoCapability:                    "of agents that cannot run it",
 }
 
 // remedy for a reason.
@@ -177,7 +218,9 @@ func near(all []state.Unused) []state.Unused {
 			best = append(best, u)
 		}
 	}
-	slices.SortStableFunc(best, func(x, y state.Unused) int { return cmp.Compare(x.Why.Lacks, y.Why.Lacks) })
+	slices.SortStableFunc(best, func(x, y state.Unused) int {
+		return cmp.Or(cmp.Compare(x.Why.Lacks, y.Why.Lacks), cmp.Compare(x.Offer.GetHostname(), y.Offer.GetHostname()))
+	})
 	return best
 }
 

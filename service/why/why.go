@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/deploy"
 	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/plan"
 	"github.com/stoa-kernel/stoa/service/state"
 )
 
@@ -27,6 +30,10 @@ type Input struct {
 	// current step wait for, by app.
 	Deployment *deploy.Deployment
 	Waiting    map[string]string
+	// Holders are the instances that have one of the ports HostPorts names, anywhere.
+	Holders []*instance.Instance
+	// Kernel is the master's answer to what Asks says, nil if it was not asked.
+	Kernel *Kernel
 }
 
 // most bounds lists of what is alike.
@@ -37,8 +44,9 @@ type answer struct {
 	Input
 	marathon.Why
 	f *marathon.WhyFacts
-	// live is how many instances are there for good; ready how many of them serve.
-	live, ready, preview int
+	// live is how many instances are there for good, ready how many of them serve, ending
+	// how many have a task that is to end.
+	live, ready, preview, ending int
 }
 
 // Explain writes the answer.
@@ -52,13 +60,27 @@ func Explain(in Input) marathon.Why {
 		a.say("it is suspended: its number of instances is 0")
 		a.try("stoa app scale %s 1", in.App.ID)
 	}
-	a.deployment()
+	// The app's own trouble comes before a deployment that only waits for it to end.
+	first := a.held()
+	if first {
+		a.deployment()
+	}
 	a.blocked()
-	a.delay()
-	a.offers()
-	a.late()
-	a.checks()
-	a.attempts()
+	if a.f.DelaySeconds > 0 { // then the last attempt is what matters
+		a.attempts()
+		a.delay()
+		a.offers()
+		a.late()
+		a.checks()
+	} else {
+		a.offers()
+		a.late()
+		a.checks()
+		a.attempts()
+	}
+	if !first {
+		a.deployment()
+	}
 	return a.Why
 }
 
@@ -87,6 +109,9 @@ func (a *answer) look() {
 			a.preview++
 			continue
 		case i.Goal == instance.GoalDecommissioned:
+			if i.Active() {
+				a.ending++
+			}
 			continue
 		}
 		if i.Condition == instance.Scheduled {
@@ -120,12 +145,12 @@ func (a *answer) status() string {
 		return marathon.StatusSuspended
 	case a.f.Staged > 0 || a.live < a.wanted():
 		return marathon.StatusStarting
-	case a.live > a.wanted():
-		return marathon.StatusEnding
 	case a.ready < a.wanted():
 		return marathon.StatusUnhealthy
 	case a.Deployment != nil:
 		return marathon.StatusDeploying
+	case a.ending > 0 || a.live > a.wanted():
+		return marathon.StatusEnding
 	}
 	return marathon.StatusRunning
 }
@@ -144,6 +169,9 @@ func (a *answer) headline() string {
 	if a.f.Waiting > 0 {
 		text += fmt.Sprintf(", %d waiting to be launched", a.f.Waiting)
 	}
+	if a.ending > 0 {
+		text += fmt.Sprintf(", %d to end", a.ending)
+	}
 	if a.preview > 0 {
 		text += fmt.Sprintf(", %d of a new set not promoted yet", a.preview)
 	}
@@ -151,9 +179,25 @@ func (a *answer) headline() string {
 	case marathon.StatusRunning:
 		text += "; it is as it should be"
 	case marathon.StatusDeploying:
-		text += "; it is as it should be, but its deployment is not over"
+		text += "; its deployment is not over"
 	}
 	return text
+}
+
+// held reports whether a deployment is itself in the way: paused, going back, or busy with
+// another app.
+func (a *answer) held() bool {
+	d := a.Deployment
+	if d == nil {
+		return false
+	}
+	if d.Paused || d.Failed != "" || d.Step >= len(d.Plan.Steps) {
+		return true
+	}
+	if p := d.Progress[a.App.ID]; p != nil && p.Phase == deploy.Paused {
+		return true
+	}
+	return !slices.ContainsFunc(d.Plan.Steps[d.Step].Actions, func(x plan.Action) bool { return x.App == a.App.ID })
 }
 
 // deployment says what holds the app.
@@ -194,6 +238,9 @@ func (a *answer) deployment() {
 		a.more("%s waits: %s", word(f.Action), f.Waiting)
 	}
 	for _, id := range sorted(f.Elsewhere) {
+		if a.dependsOn(id) {
+			a.more("it depends on %s, which comes first", id)
+		}
 		a.more("the step waits for %s: %s", id, f.Elsewhere[id])
 	}
 	switch {
@@ -208,6 +255,11 @@ func (a *answer) deployment() {
 	default:
 		a.try("stoa deployment rollback %s to go back, or change the app with --force", f.ID)
 	}
+}
+
+// dependsOn reports whether the app names another, or a group it is in, as a dependency.
+func (a *answer) dependsOn(id string) bool {
+	return slices.ContainsFunc(a.App.Dependencies, func(d string) bool { return id == d || strings.HasPrefix(id, d+"/") })
 }
 
 // word for an action.

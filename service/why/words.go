@@ -10,17 +10,10 @@ import (
 
 // count is a number and what it counts.
 func count(n int, what string) string {
-	if n == 1 || strings.Contains(what, " ") {
-		return fmt.Sprintf("%d %s", n, strings.Replace(what, "was ", was(n), 1))
+	if n == 1 {
+		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-func was(n int) string {
-	if n == 1 {
-		return "was "
-	}
-	return "were "
 }
 
 func times(n int) string {
