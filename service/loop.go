@@ -108,13 +108,24 @@ func (r *runner) turn() error {
 
 func (r *runner) step(in state.Input) {
 	began := time.Now()
+	var puts []state.Put // of one commit: an event is stored if and only if what it tells of is
 	for _, e := range r.core.Step(clock.Now{Mono: began.Sub(r.began), Wall: began}, in) {
 		switch e := e.(type) {
 		case state.Persist:
 			r.issued = r.hold.Persist()
-			r.log.add(e.Puts, r.issued)
+			puts = append(puts, e.Puts...)
 		case state.Save:
-			r.log.add(e.Puts, r.issued)
+			puts = append(puts, e.Puts...)
+		case state.Publish:
+			number, kept, old := r.events.Add(e.Event)
+			if kept != nil {
+				r.issued = r.hold.Persist()
+				puts = append(puts, state.Put{Key: keyEvents + kept.ID, Value: kept})
+				for _, id := range old {
+					puts = append(puts, state.Put{Key: keyEvents + id})
+				}
+			}
+			r.hold.Add(numbered{e, number})
 		case state.SetTimer:
 			// Timers are the core's own business and wait for no disk.
 			r.fire = e.At
@@ -122,6 +133,9 @@ func (r *runner) step(in state.Input) {
 		default:
 			r.hold.Add(e)
 		}
+	}
+	if len(puts) > 0 {
+		r.log.add(puts, r.issued)
 	}
 	r.metrics.stepped(in, time.Since(began))
 }
@@ -177,20 +191,19 @@ func (r *runner) do(e state.Effect) {
 		r.agents.follow(e.On)
 	case state.FetchTail:
 		r.tails.add(e)
-	case state.Publish:
+	case numbered:
 		r.show()
 		r.metrics.published(e.Event)
-		kept, old := r.events.Append(e.Event)
-		if kept != nil {
-			puts := []state.Put{{Key: keyEvents + kept.ID, Value: kept}}
-			for _, id := range old {
-				puts = append(puts, state.Put{Key: keyEvents + id})
-			}
-			r.log.add(puts, r.issued)
-		}
+		r.events.Show(e.number)
 	default:
 		r.changed = append(r.changed, e)
 	}
+}
+
+// numbered is an event with its place in the stream.
+type numbered struct {
+	state.Publish
+	number uint64
 }
 
 // ask gives the core a request and waits for its answer.

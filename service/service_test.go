@@ -20,6 +20,7 @@ import (
 	"github.com/stoa-kernel/stoa/sdk/sdktest"
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/state"
+	"github.com/stoa-kernel/stoa/store"
 	"github.com/stoa-kernel/stoa/store/memory"
 )
 
@@ -65,7 +66,9 @@ type cluster struct {
 	t      *testing.T
 	master *sdktest.Master
 	space  *memory.Space
-	config Config
+	// watched, if not nil, sees every commit.
+	watched func([]store.Op)
+	config  Config
 
 	stop   func()
 	client *http.Client
@@ -98,6 +101,9 @@ func (c *cluster) begin() {
 	ctx, cancel := context.WithCancel(c.t.Context())
 	cfg := c.config
 	cfg.Listener, cfg.Store = l, c.space.Open()
+	if c.watched != nil {
+		cfg.Store = watchedStore{cfg.Store, c.watched}
+	}
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, cfg) }()
 	c.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}, CheckRedirect: func(*http.Request, []*http.Request) error {

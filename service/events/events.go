@@ -36,14 +36,16 @@ type Log struct {
 	mu     sync.Mutex
 	events []event // oldest first; the last has number next-1
 	next   uint64
+	shown  uint64 // readers see those below
 	stored []Stored
 	more   chan struct{} // closed when there are new events
 }
 
 type event struct {
-	kind string
-	data []byte
-	at   time.Time
+	kind  string
+	data  []byte
+	at    time.Time
+	ready bool
 }
 
 // Stored is a deployment event as the store keeps it, so that a reader who comes back
@@ -57,7 +59,7 @@ type Stored struct {
 // New makes the log of one term of leadership; kept are the stored events of earlier ones,
 // in any order.
 func New(epoch uint64, kept []Stored) *Log {
-	l := &Log{epoch: epoch, next: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
+	l := &Log{epoch: epoch, next: 1, shown: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
 	slices.SortFunc(l.stored, func(a, b Stored) int {
 		x, _ := parse(a.ID)
 		y, _ := parse(b.ID)
@@ -97,9 +99,16 @@ func durable(kind string) bool {
 	return strings.HasPrefix(kind, "deployment_") || strings.HasPrefix(kind, "group_change_")
 }
 
-// Append numbers an event and sends it to those who listen. keep is what the store must
-// keep of it, nil for events that are not kept; remove are stored ones beyond the limit.
-func (l *Log) Append(e marathon.Event) (keep *Stored, remove []string) {
+// Append numbers an event that the store need not keep, and shows it.
+func (l *Log) Append(e marathon.Event) {
+	number, _, _ := l.Add(e)
+	l.Show(number)
+}
+
+// Add numbers an event that readers do not see before Show, nor those behind it. keep is
+// what the store must keep of it before, together with what it tells of; nil for events
+// that are not kept. remove are stored ones beyond the limit.
+func (l *Log) Add(e marathon.Event) (number uint64, keep *Stored, remove []string) {
 	data, err := json.Marshal(e)
 	if err != nil {
 		// All that events are made of can be encoded, or it would not have been accepted.
@@ -110,12 +119,10 @@ func (l *Log) Append(e marathon.Event) (keep *Stored, remove []string) {
 	now := time.Now()
 	p := position{l.epoch, l.next}
 	l.next++
-	l.events = append(l.events, event{e.EventType(), data, now})
+	l.events = append(l.events, event{kind: e.EventType(), data: data, at: now})
 	l.forget(now)
-	close(l.more)
-	l.more = make(chan struct{})
 	if !durable(e.EventType()) || len(data) > maxStored {
-		return nil, nil
+		return p.number, nil, nil
 	}
 	s := Stored{ID: p.String(), Type: e.EventType(), Data: data}
 	l.stored = append(l.stored, s)
@@ -123,7 +130,23 @@ func (l *Log) Append(e marathon.Event) (keep *Stored, remove []string) {
 		remove = append(remove, l.stored[0].ID)
 		l.stored = l.stored[1:]
 	}
-	return &s, remove
+	return p.number, &s, remove
+}
+
+// Show lets readers see an event, once they see all before it.
+func (l *Log) Show(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.first()
+	l.events[number-first].ready = true
+	before := l.shown
+	for l.shown < l.next && l.events[l.shown-first].ready {
+		l.shown++
+	}
+	if l.shown > before {
+		close(l.more)
+		l.more = make(chan struct{})
+	}
 }
 
 // forget drops what need not be kept, in one copy once in a while, so that it can be
@@ -138,7 +161,7 @@ func (l *Log) forget(now time.Time) {
 			drop++
 		}
 	}
-	if drop > 0 {
+	if drop = min(drop, int(l.shown-l.first())); drop > 0 {
 		l.events = slices.Clone(l.events[drop:])
 	}
 }
@@ -154,15 +177,15 @@ func (l *Log) since(number uint64, n int) (list []event, more <-chan struct{}, b
 	if number < l.first() {
 		return nil, l.more, 0, true
 	}
-	rest := l.events[number-l.first():]
+	rest := l.events[number-l.first() : l.shown-l.first()]
 	return rest[:min(n, len(rest))], l.more, len(rest), false
 }
 
-// head is the number that the next event gets.
+// head is the number of the next event that readers see.
 func (l *Log) head() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.next
+	return l.shown
 }
 
 // resume is where a reader goes on who has seen id. What cannot be given again, it is
@@ -173,11 +196,11 @@ func (l *Log) resume(id string) (number uint64, resync string, stored []Stored) 
 	defer l.mu.Unlock()
 	switch {
 	case !ok:
-		return l.next, "the id " + strconv.Quote(id) + " is none of an event", nil
-	case p.epoch == l.epoch && p.number < l.next && p.number+1 >= l.first():
+		return l.shown, "the id " + strconv.Quote(id) + " is none of an event", nil
+	case p.epoch == l.epoch && p.number < l.shown && p.number+1 >= l.first():
 		return p.number + 1, "", nil
-	case p.epoch == l.epoch && p.number >= l.next, p.epoch > l.epoch:
-		return l.next, "the event " + id + " is not known", nil
+	case p.epoch == l.epoch && p.number >= l.shown, p.epoch > l.epoch:
+		return l.shown, "the event " + id + " is not known", nil
 	}
 	resync = "events after " + id + " are no longer kept, but those of deployments"
 	if p.epoch < l.epoch {

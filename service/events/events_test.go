@@ -140,14 +140,41 @@ func TestReplay(t *testing.T) {
 	})
 }
 
+// What waits for the store is seen by nobody, and holds back what comes behind it.
+func TestEventsAreSeenInOrderWhenTheyMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(7, nil)
+		l.Append(status(1))
+		number, keep, _ := l.Add(done(1))
+		if number != 2 || keep == nil {
+			t.Fatalf("event %d, kept as %v", number, keep)
+		}
+		early, _ := read(t, l, "", "7-1", nil)
+		fresh, _ := read(t, l, "", "", nil)
+		l.Append(status(2))
+		synctest.Wait()
+		if early.text()+fresh.text() != "" {
+			t.Errorf("before it is stored: %s%s", early.text(), fresh.text())
+		}
+		l.Show(number)
+		synctest.Wait()
+		want := "7-2 deployment_success\n7-3 event_stream_attached\n7-4 event_stream_attached\n7-5 status_update_event"
+		for _, s := range []*stream{early, fresh} {
+			if got := kinds(s.text()); got != want {
+				t.Errorf("once it is stored:\n%s", got)
+			}
+		}
+	})
+}
+
 func TestDurableEventsAreHandedOut(t *testing.T) {
 	l := New(1, nil)
-	if keep, _ := l.Append(status(1)); keep != nil {
+	if _, keep, _ := l.Add(status(1)); keep != nil {
 		t.Errorf("a status update is to be stored: %v", keep)
 	}
 	removed := 0
 	for n := range keepStored + 5 {
-		keep, remove := l.Append(done(n))
+		_, keep, remove := l.Add(done(n))
 		if keep == nil || keep.ID != fmt.Sprintf("1-%d", n+2) {
 			t.Fatalf("event %d is stored as %v", n, keep)
 		}

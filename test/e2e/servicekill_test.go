@@ -327,6 +327,7 @@ func (r *rig) operation(kind, n int) string {
 	there := func() bool { return r.is(a, 2, va)() && r.is(b, 1, vb)() }
 	r.write("POST", "/v2/groups", body, there)
 	if kind == 5 {
+		r.heal()
 		r.settled()
 	} else {
 		<-time.After(pause)
@@ -354,6 +355,18 @@ func (r *rig) settled() {
 			return
 		}
 		if time.Now().After(deadline) {
+			for _, path := range []string{"/v2/apps?embed=apps.tasks&embed=apps.deployments", "/v2/queue?embed=lastUnusedOffers", "/v2/tasks"} {
+				_, answer := r.try("GET", path, "")
+				r.t.Logf("%s: %s", path, answer)
+			}
+			for _, what := range []string{"GET_TASKS", "GET_FRAMEWORKS", "GET_AGENTS"} {
+				r.t.Logf("the master has %s", r.call(`{"type":"`+what+`"}`))
+			}
+			for _, p := range []*process{r.up, r.master, r.agent, r.service} {
+				if p != nil {
+					r.t.Logf("%s said:\n%s", p, last(p.err.String()))
+				}
+			}
 			r.t.Fatalf("after %v still not as it should be: %s", patience, state)
 		}
 		<-time.After(50 * time.Millisecond)
