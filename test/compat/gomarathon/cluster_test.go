@@ -51,7 +51,7 @@ type cluster struct {
 	up  *process.Process
 }
 
-func up(t *testing.T) *cluster {
+func up(t *testing.T, args ...string) *cluster {
 	t.Helper()
 	// Not t.TempDir: sandboxes hold files of other users, and names of tests are long.
 	dir, err := os.MkdirTemp("", "stoa")
@@ -64,9 +64,9 @@ func up(t *testing.T) *cluster {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	c := &cluster{t: t}
 	// The ports are none that other tests' agents offer.
-	c.up = process.Start(t, nil, filepath.Join(bin, "stoa"), "up", "--data-dir", dir,
+	c.up = process.Start(t, nil, filepath.Join(bin, "stoa"), append([]string{"up", "--data-dir", dir,
 		"--master-listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0", "--run-listen", "127.0.0.1:0", "--service-listen", "127.0.0.1:0",
-		"--hostname", "127.0.0.1", "--resources", "cpus:8;mem:8192;disk:8192;ports:[27000-27999]")
+		"--hostname", "127.0.0.1", "--resources", "cpus:8;mem:8192;disk:8192;ports:[27000-27999]"}, args...)...)
 	ready := strings.Fields(c.up.Wait("ready  ", patience))
 	c.url = ready[slices.Index(ready, "service")+1]
 	t.Cleanup(func() {

@@ -102,3 +102,19 @@ func TestLeader(t *testing.T) {
 		t.Errorf("after the abdication the app says %q", got)
 	}
 }
+
+func TestCredentials(t *testing.T) {
+	c := up(t, "--http-credentials", "me:secret")
+	_, err := c.Info()
+	refused(t, err, marathon.ErrCodeUnauthorized, "Unauthorized")
+	if _, err := c.AddEventsListener(everything); err == nil {
+		t.Error("events are sent to who has no credentials")
+	}
+	m := c.client(func(cfg *marathon.Config) { cfg.HTTPBasicAuthUser, cfg.HTTPBasicPassword = "me", "secret" })
+	channel := must(m.AddEventsListener(everything))(t)
+	f := &follower{t: t, channel: channel}
+	made := must(m.CreateApplication(plain("/app", "sleep 1000", 1)))(t)
+	f.success(made.DeploymentIDs()[0].DeploymentID)
+	m.RemoveEventsListener(channel)
+	closed(t, channel)
+}
