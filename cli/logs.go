@@ -256,10 +256,17 @@ func (s *session) logs(ctx context.Context, name string, f *follower, follow boo
 	var found *found
 	for {
 		if began := time.Now(); began.After(next) {
-			var err error
-			if found, err = s.find(ctx, name); err != nil {
+			now, err := s.find(ctx, name)
+			var e *Error
+			switch {
+			case !first && errors.As(err, &e) && e.Code == ExitNotFound:
+				// It was deleted, and is forgotten already.
+				f.flush()
+				return nil
+			case err != nil:
 				return err
 			}
+			found = now
 			// Of a large cluster the state is large too: a tenth of the time goes to it.
 			next = time.Now().Add(9 * time.Since(began))
 			if first {
@@ -397,6 +404,9 @@ func (s *session) hasApp(ctx context.Context, id string) (bool, error) {
 func (s *session) completeTasks(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	if strings.HasPrefix(begin, "/") {
+		return s.completeApps(c, args, begin)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()

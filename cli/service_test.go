@@ -335,6 +335,7 @@ var verbTests = []struct {
 	{name: "queue-reset", args: "queue reset shop/db", answers: map[string][]answer{"DELETE /v2/queue/shop/db/delay": {{status: 204}}}},
 	{name: "why", args: "why /shop/db"},
 	{name: "denied", args: "app list", answers: map[string][]answer{"GET /v2/apps": {{401, `{"message":"no"}`, "", nil}}}},
+	{name: "kill", args: "kill /web"},
 	{name: "unknown-verb", args: "app lst"},
 }
 

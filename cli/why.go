@@ -35,6 +35,9 @@ killed whole and not started again; another framework may start its task anew.`,
 }
 
 func (s *session) kill(ctx context.Context, name string, hasGrace bool, grace time.Duration) error {
+	if strings.HasPrefix(name, "/") {
+		return &Error{What: name + " is an app, whose tasks would be started again", Try: "stoa app suspend " + name + ", or stoa app delete " + name, Code: ExitUsage}
+	}
 	st, err := s.client().State(ctx)
 	if err != nil {
 		return err

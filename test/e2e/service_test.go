@@ -102,7 +102,7 @@ func TestServiceCommandLine(t *testing.T) {
 	}
 
 	says("app", "delete", "/team/greet")
-	if code := logs.exit(); code != 3 && code != 0 {
+	if code := logs.exit(); code != 0 {
 		t.Errorf("logs -f of an app that is deleted: exit code %d", code)
 	}
 	if r := c.stoa("app", "show", "/team/greet"); r.code != 3 {
