@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -23,13 +24,14 @@ import (
 // Marathon has the flag (docs/command-line-flags.md). Each may be set as MARATHON_<FLAG>
 // too.
 type serviceFlags struct {
-	config      service.Config
-	features    []string
-	unreachable string
-	checks      string
-	callbacks   []string
-	gpus        string
-	seconds     []seconds
+	config        service.Config
+	features      []string
+	unreachable   string
+	checks        string
+	callbacks     []string
+	gpus          string
+	seconds       []seconds
+	cert, key, ca string
 	// own are the flags of the service alone, among those of other roles.
 	own *pflag.FlagSet
 }
@@ -123,6 +125,9 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 	f.StringVar(&s.unreachable, "unreachable-default", "0,0", "seconds after which unreachable instances are replaced, and forgotten, or 'disabled'; for apps that do not say")
 	f.StringVar(&s.checks, "health-checks", "agent", "who makes HTTP, HTTPS and TCP health checks: agent, or service")
 	f.IntVar(&c.Probes, "max-concurrent-marathon-health-checks", 256, "how many checks the service makes at a time")
+	f.StringVar(&s.cert, "tls-cert", "", "`file` of the certificate with which the service's API is served")
+	f.StringVar(&s.key, "tls-key", "", "`file` of that certificate's key")
+	f.StringVar(&s.ca, "tls-ca", "", "`file` of the certificate authorities that the leader's certificate must be of, for a service that does not lead")
 	f.StringVar(&c.Credentials, "http-credentials", "", "`user:password` for basic authentication; better in MARATHON_HTTP_CREDENTIALS")
 	f.StringVar(&c.Realm, "http-realm", "Mesosphere", "`realm` of basic authentication")
 	f.StringSliceVar(&c.Origin, "access-control-allow-origin", nil, "`origins` for CORS")
@@ -204,8 +209,27 @@ func (s *serviceFlags) finish() (warnings []string, err error) {
 	if c := s.config.Credentials; c != "" && !strings.Contains(c, ":") {
 		return nil, &cli.Error{What: "--http-credentials has no colon", Try: "the form user:password", Code: cli.ExitUsage}
 	}
+	if s.config.TLS, s.config.Trust, err = s.tls(); err != nil {
+		return nil, err
+	}
 	s.config.Settings = settings(f)
 	return warnings, nil
+}
+
+func (s *serviceFlags) tls() (own, trust *tls.Config, err error) {
+	if s.cert != "" || s.key != "" {
+		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
+		}
+		own = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	}
+	if s.ca != "" {
+		if trust, err = authorities("tls-ca", s.ca); err != nil {
+			return nil, nil, err
+		}
+	}
+	return own, trust, nil
 }
 
 func unreachableStrategy(text string) (u marathon.UnreachableStrategy, err error) {
@@ -318,6 +342,10 @@ func (s *serviceFlags) listen(flag, addr string) (service.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.URL = "http://" + cfg.Listener.Addr().String()
+	scheme := "http://"
+	if cfg.TLS != nil {
+		scheme = "https://"
+	}
+	cfg.URL = scheme + cfg.Listener.Addr().String()
 	return cfg, nil
 }

@@ -119,13 +119,9 @@ func (s *storage) tls() (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.ca != "" {
-		pem, err := os.ReadFile(s.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--store-ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &cli.Error{What: "--store-ca " + s.ca + " has no certificate in PEM form", Code: cli.ExitUsage}
+		var err error
+		if c, err = authorities("store-ca", s.ca); err != nil {
+			return nil, err
 		}
 	}
 	if s.cert != "" || s.key != "" {
@@ -134,6 +130,19 @@ func (s *storage) tls() (*tls.Config, error) {
 			return nil, fmt.Errorf("--store-cert and --store-key: %w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// authorities trusts the certificate authorities in a file and no others.
+func authorities(flag, file string) (*tls.Config, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flag, err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, &cli.Error{What: "--" + flag + " " + file + " has no certificate in PEM form", Code: cli.ExitUsage}
 	}
 	return c, nil
 }

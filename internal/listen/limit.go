@@ -3,6 +3,7 @@ package listen
 import (
 	"container/heap"
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -165,7 +166,11 @@ func Keep(nc net.Conn) {
 type contextKey struct{}
 
 // Context is for http.Server.ConnContext: handlers find their connection with Conn.
+// Behind TLS it is the one below.
 func Context(ctx context.Context, c net.Conn) context.Context {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
 	return context.WithValue(ctx, contextKey{}, c)
 }
 
