@@ -73,6 +73,9 @@ func (c *calls) run(ctx context.Context) error {
 				if len(o.tasks) > 0 {
 					c.unsent(o.tasks)
 				}
+				if a := o.call.GetAccept(); a != nil {
+					c.giveBack(ctx, caller, a.OfferIds)
+				}
 			}
 		}
 		if len(queue) > 0 {
@@ -83,6 +86,17 @@ func (c *calls) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// giveBack declines offers whose ACCEPT may not have come through: nobody else would use
+// them while the subscription lasts.
+func (c *calls) giveBack(ctx context.Context, caller *scheduler.Caller, offers []*mesos.OfferID) {
+	decline := &schedulerpb.Call{Type: schedulerpb.Call_DECLINE.Enum(), Decline: &schedulerpb.Call_Decline{
+		OfferIds: offers, Filters: &mesos.Filters{RefuseSeconds: proto.Float64(0)},
+	}}
+	if err := caller.Call(ctx, decline); err != nil && ctx.Err() == nil {
+		c.log.Warn("offers could not be given back; the master takes them back when the subscription ends", "err", err)
 	}
 }
 

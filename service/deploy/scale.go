@@ -17,6 +17,9 @@ type scaling struct {
 	// how many to launch.
 	sentenced     []*instance.Instance
 	kill, missing int
+	// stale are instances of another configuration, which an app that is new must not
+	// have: they are left when a deletion that had not ended all is taken back.
+	stale int
 	// waits for the health of all instances, not only for their number.
 	waits bool
 }
@@ -27,6 +30,12 @@ func (s *stepper) scaling(a *plan.Action, c *app.AppChange) scaling {
 	x := scaling{tally: s.total(a.App, c.New), instances: s.instances(c.New)}
 	t := &x.tally
 	x.sentenced = s.sentenced(a)
+	if c.Old == nil {
+		if old, _ := s.split(c.New); old.Live > 0 {
+			x.stale = old.Live
+			x.sentenced = append(x.sentenced, s.outdated(c.New, x.sentenced)...)
+		}
+	}
 	// Those whose task is being killed come back without one, and are then the first to
 	// go: for them nobody else is killed.
 	x.kill = max(len(x.sentenced), t.Live-t.Ending-x.instances)
@@ -40,7 +49,7 @@ func (s *stepper) scaling(a *plan.Action, c *app.AppChange) scaling {
 }
 
 func (x *scaling) done() bool {
-	return x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances && x.tally.Hidden == 0 &&
+	return x.stale == 0 && x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances && x.tally.Hidden == 0 &&
 		(!x.waits || x.tally.Good >= x.instances)
 }
 
@@ -82,7 +91,19 @@ func (s *stepper) sentenced(a *plan.Action) (out []*instance.Instance) {
 			out = append(out, i)
 		}
 	}
-	slices.SortFunc(out, func(a, b *instance.Instance) int { return compareIDs(a, b) })
+	slices.SortFunc(out, compareIDs)
+	return out
+}
+
+// outdated are the instances of other configurations that can be killed and are not in
+// but.
+func (s *stepper) outdated(def *marathon.App, but []*instance.Instance) (out []*instance.Instance) {
+	for _, i := range s.w.Instances(def.ID) {
+		if live(i) && !ending(i) && !s.fresh(i.Version, def) && !slices.Contains(but, i) {
+			out = append(out, i)
+		}
+	}
+	slices.SortFunc(out, compareIDs)
 	return out
 }
 

@@ -325,6 +325,10 @@ func InstanceOf(operation string) string {
 	return ""
 }
 
+// Creates reports whether an operation is the last of those that make a reservation: with
+// it all is there.
+func Creates(operation string) bool { return strings.HasPrefix(operation, "create#") }
+
 // Destroys reports whether an operation is the last of those that give back what an
 // instance holds: after it nothing is left.
 func Destroys(operation string) bool { return strings.HasPrefix(operation, "unreserve#") }

@@ -2,7 +2,7 @@ package state
 
 import (
 	"fmt"
-
+	"maps"
 	"slices"
 	"strings"
 
@@ -118,6 +118,9 @@ func locked(deployments []string) *app.Fault {
 // apply makes the change the tree's, and stores each version it brings.
 func (s *Service) apply(w write, p *plan.Plan) {
 	s.tree.Apply(w.change)
+	for _, id := range slices.Sorted(maps.Keys(s.dependent)) {
+		s.touch(id) // what they wait for may be another app now
+	}
 	for _, c := range w.change.Apps {
 		a := s.of(c.ID())
 		if c.Old != nil {

@@ -224,10 +224,11 @@ func (s *Service) decommissioned(i *instance.Instance) {
 	s.set(with(i, func(c *instance.Instance) {
 		c.Goal, c.Wipe = instance.GoalDecommissioned, true
 		if c.Condition == instance.Scheduled {
-			c.Condition = instance.Killed
+			c.Condition, c.Since = instance.Killed, s.now.Wall
 		}
 	}), safe)
 	s.garbage[i.ID] = true
+	s.after(s.cfg.ReservationTimeout, timerReservation, i.ID)
 }
 
 // wait puts an app into the queue.

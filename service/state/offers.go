@@ -83,15 +83,22 @@ func (s *Service) blocked(a *application) string {
 	if need := match.Capability(a.def); need != "" {
 		return "no agent of this cluster has what the app needs: " + need
 	}
+	why := ""
 	for _, id := range s.tree.Depends(a.id) {
-		if b := s.apps[id]; b != nil && !s.satisfied(b) {
-			if !slices.Contains(b.holds, a.id) {
-				b.holds = append(b.holds, a.id)
-			}
-			return fmt.Sprintf("it depends on %s, of which %d of %d instances are healthy", id, b.healthy(), b.def.Instances)
+		s.dependent[a.id] = true
+		b := s.apps[id]
+		if b == nil {
+			continue
+		}
+		if b.holds == nil {
+			b.holds = make(map[string]bool)
+		}
+		b.holds[a.id] = true
+		if b.serves = s.satisfied(b); !b.serves && why == "" {
+			why = fmt.Sprintf("it depends on %s, of which %d of %d instances are healthy", id, b.healthy(), b.def.Instances)
 		}
 	}
-	return ""
+	return why
 }
 
 // satisfied reports whether apps that depend on this one may start: at least its
@@ -191,10 +198,7 @@ func (s *Service) place(offers []*mesos.Offer, r *round) Call {
 		s.agents[host.ID] = host
 		s.touchPerAgent()
 	}
-	operations := pool.Orphans(s.framework, func(id string) bool {
-		i := s.instances[id]
-		return i != nil && i.Reservation != nil
-	})
+	operations := pool.Orphans(s.framework, func(id string) bool { return s.instances[id] != nil })
 	operations = append(operations, s.collect(pool, host)...)
 	tasks, more := s.fill(pool, r)
 	operations = append(operations, more...)
@@ -298,7 +302,13 @@ func (s *Service) launch(a *application, def *marathon.App, o *match.Outcome) *m
 		c.TaskID = instance.TaskID(c.ID, c.Incarnation)
 		c.Condition, c.Since, c.StagedAt = instance.Provisioned, s.now.Wall, s.now.Wall
 		c.TaskState = mesos.TaskState_TASK_STAGING.String()
+		if r := c.Reservation; r != nil && !r.Done { // an offer has brought it
+			done := *r
+			done.Done = true
+			c.Reservation = &done
+		}
 	})
+	s.timers.Stop(timer{timerReservation, i.ID})
 	s.set(i, safe)
 	s.after(s.cfg.LaunchConfirm, timerOverdue, i.ID)
 	return match.Task(def, i, o.Resources, s.taskOptions(a))

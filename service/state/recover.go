@@ -147,6 +147,9 @@ func (s *Service) recoverInstance(i *instance.Instance) {
 		a.uses[i.Version] = a.def // its own is no longer kept
 	}
 	s.set(i, forget)
+	if i.Agent != nil && i.Active() && s.agents[i.Agent.ID] == nil {
+		s.agents[i.Agent.ID] = i.Agent // per-agent apps keep their place until agents are told
+	}
 	switch {
 	case i.Goal == instance.GoalDecommissioned && i.Condition.Terminal():
 		s.decommissioned(i) // gives its reservation back, or has nothing left to do

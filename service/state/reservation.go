@@ -2,6 +2,8 @@ package state
 
 import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
@@ -14,22 +16,22 @@ func (s *Service) reserved(i *instance.Instance) {
 	s.after(s.cfg.ReservationTimeout, timerReservation, i.ID)
 }
 
-// operation takes the end of an operation; operation ids begin with the instance's.
+// operation takes the end of an operation; its id says of which instance it is.
 func (s *Service) operation(st *mesos.OperationStatus) {
 	if len(st.GetUuid().GetValue()) > 0 {
 		defer func() { s.emit(AcknowledgeOperation{st}) }() // behind what it led to
 	}
-	i := s.instances[match.InstanceOf(st.GetOperationId().GetValue())]
+	id := st.GetOperationId().GetValue()
+	i := s.instances[match.InstanceOf(id)]
 	if i == nil || i.Reservation == nil {
 		return
 	}
 	switch st.GetState() {
 	case mesos.OperationState_OPERATION_FINISHED:
-		if match.Destroys(st.GetOperationId().GetValue()) {
+		switch {
+		case match.Destroys(id) && s.garbage[i.ID]:
 			s.drop(i)
-			return
-		}
-		if !i.Reservation.Done {
+		case match.Creates(id) && !i.Reservation.Done:
 			r := *i.Reservation
 			r.Done = true
 			s.set(with(i, func(c *instance.Instance) { c.Reservation = &r }), safe)
@@ -37,36 +39,76 @@ func (s *Service) operation(st *mesos.OperationStatus) {
 			s.want()
 		}
 	case mesos.OperationState_OPERATION_PENDING:
+	case mesos.OperationState_OPERATION_GONE_BY_OPERATOR:
+		s.abandon(i)
 	default:
-		// Refused or lost: what was made of it comes back in an offer and is found there.
+		// Refused or lost. What gives back is tried again with the next offer.
 		s.unreserved(i)
 	}
 }
 
-// reservationOverdue tries another place when a reservation is not confirmed in time.
+// reservationOverdue gives up a reservation that is not confirmed in time. For one that is
+// to be given back it asks for offers, which show whether there is anything left.
 func (s *Service) reservationOverdue(id string) {
-	if i := s.instances[id]; i != nil && i.Reservation != nil && !i.Reservation.Done {
+	switch i := s.instances[id]; {
+	case i == nil:
+	case s.garbage[id]:
+		s.want()
+	case i.Reservation != nil:
 		s.unreserved(i)
 	}
 }
 
-// unreserved forgets a reservation that never came to be. Should it exist after all, it
-// is an orphan in the next offer and given back.
+// unreserved gives up an instance whose reservation did not come to be, or only a part of
+// it: another instance looks for another place. Reservations carry the instance's id, so
+// that no second try of this one could be told from what is left of the first.
 func (s *Service) unreserved(i *instance.Instance) {
-	if i.Reservation.Done || i.Condition != instance.Scheduled {
-		return
+	if !i.Reservation.Done && i.Condition == instance.Scheduled {
+		s.decommissioned(i)
 	}
-	s.set(with(i, func(c *instance.Instance) { c.Reservation, c.Agent = nil, nil }), safe)
-	s.want()
 }
 
-// collect gives back what ended instances hold on an agent.
+// abandon forgets a reservation on an agent that an operator has marked gone (as Marathon
+// 1.10, core/instance/update/InstanceUpdater.scala, shouldAbandonReservation).
+func (s *Service) abandon(i *instance.Instance) {
+	switch {
+	case i.Condition == instance.Scheduled:
+		s.set(with(i, func(c *instance.Instance) { c.Reservation, c.Agent = nil, nil }), safe)
+		s.want()
+	case i.Condition.Terminal():
+		s.drop(i)
+	}
+}
+
+// collect gives back what ended instances hold on an agent, and forgets those that, a
+// while after they ended, hold nothing.
 func (s *Service) collect(pool *match.Pool, host *instance.Agent) []*mesos.Offer_Operation {
 	var all []*mesos.Offer_Operation
 	for _, id := range s.sortedGarbage() {
-		if i := s.instances[id]; i != nil && i.Agent != nil && i.Agent.ID == host.ID {
-			all = append(all, pool.Destroy(i)...)
+		i := s.instances[id]
+		if i == nil || i.Agent == nil || i.Agent.ID != host.ID {
+			continue
 		}
+		ops := pool.Destroy(i)
+		if len(ops) == 0 && pool.Role() == i.Role && s.now.Wall.Sub(i.Since) >= s.cfg.ReservationTimeout {
+			s.drop(i)
+			continue
+		}
+		all = append(all, ops...)
 	}
 	return all
+}
+
+// reconcileTask asks about an instance's task, and with it about the agent that has its
+// reservation.
+func reconcileTask(i *instance.Instance) *schedulerpb.Call_Reconcile_Task {
+	id := i.TaskID
+	if id == "" {
+		id = instance.TaskID(i.ID, i.Incarnation+1)
+	}
+	t := &schedulerpb.Call_Reconcile_Task{TaskId: &mesos.TaskID{Value: proto.String(id)}}
+	if i.Agent != nil {
+		t.AgentId = &mesos.AgentID{Value: proto.String(i.Agent.ID)}
+	}
+	return t
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -59,10 +60,14 @@ func (s *Service) look(a *application) {
 	if want, ours := s.target(a); ours {
 		s.ensure(a, want)
 	}
-	for _, id := range a.holds { // who waits for this app may go on now
-		s.touch(id)
+	serves := s.satisfied(a)
+	if !serves || !a.serves {
+		for _, id := range slices.Sorted(maps.Keys(a.holds)) { // they may go on now, or not any more
+			s.touch(id)
+		}
+		a.holds = nil
 	}
-	a.holds = nil
+	a.serves = serves
 	s.unqueue(a)
 	s.unused(a)
 }
@@ -119,6 +124,7 @@ func (s *Service) unqueue(a *application) {
 	}
 	if a.waits == 0 {
 		a.queue, s.left = nil, true
+		delete(s.dependent, a.id)
 		s.emit(ChangedQueue{a.id, nil})
 		return
 	}

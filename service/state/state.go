@@ -103,6 +103,8 @@ type Service struct {
 	waiting []*application
 	left    bool
 	next    int
+	// dependent are apps that wait for offers and depend on others.
+	dependent map[string]bool
 	// garbage are instances whose reservation is to be given back.
 	garbage map[string]bool
 	roles   map[string]int // apps by role
@@ -151,8 +153,10 @@ type application struct {
 	backoff   *Backoff
 	attempts  *Attempts
 	failures  int
-	// holds are the apps that wait for this one to be healthy.
-	holds []string
+	// holds are apps that wait for offers and depend on this one; serves is whether they
+	// were free to go when it was last looked at.
+	holds  map[string]bool
+	serves bool
 }
 
 // New makes an empty one; the first input is Recovered.
@@ -165,7 +169,7 @@ func New(cfg Config) *Service {
 		deployments: make(map[string]*deploy.Deployment), locks: make(map[string]string),
 		garbage: make(map[string]bool), roles: make(map[string]int), agents: make(map[string]*instance.Agent),
 		followers: make(map[string]bool), planParts: make(map[string]int),
-		isDue: make(map[string]bool),
+		dependent: make(map[string]bool), isDue: make(map[string]bool),
 	}
 }
 

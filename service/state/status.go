@@ -55,7 +55,10 @@ func (s *Service) status(in Status) {
 	defer s.acknowledge(in.Status)
 	task := in.Status.GetTaskId().GetValue()
 	i, condition := s.instanceOf(task), conditionOf(in.Status)
+	gone := in.Status.GetState() == mesos.TaskState_TASK_GONE_BY_OPERATOR
 	switch {
+	case gone && i != nil && i.Reservation != nil && !i.Active() && i.Agent.ID == in.Status.GetAgentId().GetValue():
+		s.abandon(i)
 	case i == nil && condition.Terminal():
 		s.publishUnknownTerminated(task, condition)
 	case i == nil || i.TaskID != task:
@@ -63,8 +66,8 @@ func (s *Service) status(in Status) {
 		if !condition.Terminal() && condition != instance.Unreachable {
 			s.emit(killCall(task, in.Status.GetAgentId().GetValue()))
 		}
-	case i.Condition.Terminal():
-		// Told twice.
+	case i.Condition.Terminal() || i.Condition == instance.Scheduled:
+		// Told twice: the task is over, and perhaps another one is to come.
 	case condition == instance.Unreachable:
 		s.unreachable(i, in.Status)
 	case condition.Terminal():
@@ -72,7 +75,7 @@ func (s *Service) status(in Status) {
 	default:
 		s.alive(i, condition, in.Status)
 	}
-	if i != nil && i.TaskID == task {
+	if i != nil && (i.TaskID == task || i.TaskID == "") {
 		s.answered(i)
 	}
 }
@@ -189,6 +192,9 @@ func (s *Service) ended(i *instance.Instance, condition instance.Condition, in S
 	dead := with(i, func(c *instance.Instance) {
 		c.Condition, c.Since, c.TaskState = condition, s.now.Wall, in.Status.GetState().String()
 		c.Health, c.Ready, c.Readiness = nil, false, nil
+		if in.Status.GetState() == mesos.TaskState_TASK_GONE_BY_OPERATOR {
+			c.Reservation = nil // its agent will not be back
+		}
 	})
 	s.set(dead, safe)
 	s.emit(Unwatch{i.ID})
@@ -361,14 +367,6 @@ func killCall(task, agent string) Call {
 		kill.AgentId = &mesos.AgentID{Value: proto.String(agent)}
 	}
 	return Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_KILL.Enum(), Kill: kill}}
-}
-
-func reconcileTask(i *instance.Instance) *schedulerpb.Call_Reconcile_Task {
-	t := &schedulerpb.Call_Reconcile_Task{TaskId: &mesos.TaskID{Value: proto.String(i.TaskID)}}
-	if i.Agent != nil {
-		t.AgentId = &mesos.AgentID{Value: proto.String(i.Agent.ID)}
-	}
-	return t
 }
 
 func reconcileCall(tasks []*schedulerpb.Call_Reconcile_Task) *schedulerpb.Call {

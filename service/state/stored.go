@@ -178,3 +178,26 @@ func (s *Service) assemble(in Recovered) []*deploy.Deployment {
 	}
 	return in.Deployments
 }
+
+// Compact leaves of puts that are written together the last one of each key, at its last
+// place. Nothing passes a new version of the tree: what was before it stays before, what
+// it stands for is there when it is.
+func Compact(puts []Put) []Put {
+	at := make(map[string]int, len(puts))
+	gone := make([]bool, len(puts))
+	for n, p := range puts {
+		if old, ok := at[p.Key]; ok {
+			gone[old] = true
+		}
+		if at[p.Key] = n; p.Key == keyRoot {
+			clear(at)
+		}
+	}
+	kept := make([]Put, 0, len(puts))
+	for n, p := range puts {
+		if !gone[n] {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}
