@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,5 +54,39 @@ func TestWritesTellOfTheirGroup(t *testing.T) {
 			t.Errorf("%s: %s; want %s", test.what, fmt.Sprint(got), test.want)
 		}
 		w.run(w.now + time.Second)
+	}
+}
+
+// What became of a task is told before what that makes of its instance, as in Marathon
+// 1.10 (InstanceChangedEventsGenerator).
+func TestStatusIsToldBeforeTheInstance(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	w.run(time.Second)
+	for _, in := range []func(Request) Input{
+		func(q Request) Input { return CreateApp{q, w.draft(`{"id":"/web","cmd":"one","instances":1,"cpus":0.1,"mem":16}`)} },
+		func(q Request) Input { return KillTasks{Request: q, App: "/web", All: true} },
+	} {
+		w.events = nil
+		if r, ok := w.ask(in, false); !ok || r.Fault != nil {
+			t.Fatalf("%+v", r.Fault)
+		}
+		w.run(w.now + 5*time.Second)
+		told, pairs := "", 0
+		for _, e := range w.events {
+			switch e := e.(type) {
+			case marathon.StatusUpdate:
+				told = e.TaskStatus
+			case marathon.InstanceChanged:
+				if e.Condition == "Scheduled" || e.Condition == "Provisioned" {
+					continue // no task has told of it
+				}
+				if pairs++; strings.TrimPrefix(told, "TASK_") != strings.ToUpper(e.Condition) {
+					t.Errorf("the instance is %s, and what was told last of its task is %q", e.Condition, told)
+				}
+			}
+		}
+		if pairs == 0 {
+			t.Errorf("no event of the instance among %v", w.events)
+		}
 	}
 }

@@ -136,9 +136,11 @@ func (s *Service) alive(i *instance.Instance, condition instance.Condition, st *
 	if len(st.GetUuid()) > 0 {
 		keep = safe // it is told once only, when it is acknowledged
 	}
-	s.set(changed, keep)
 	if condition != i.Condition {
 		s.publishStatus(changed, st.GetState().String(), st.GetMessage())
+	}
+	s.set(changed, keep)
+	if condition != i.Condition {
 		s.reached(changed)
 	}
 	if def != nil {
@@ -196,9 +198,9 @@ func (s *Service) ended(i *instance.Instance, condition instance.Condition, in S
 			c.Reservation = nil // its agent will not be back
 		}
 	})
+	s.publishStatus(dead, dead.TaskState, in.Status.GetMessage())
 	s.set(dead, safe)
 	s.emit(Unwatch{i.ID})
-	s.publishStatus(dead, dead.TaskState, in.Status.GetMessage())
 	s.attempt(a, dead, in, ours)
 	if !ours && i.Goal == instance.GoalRunning && def != nil && counts(in.Status) {
 		s.backOff(a, def)
@@ -272,9 +274,9 @@ func (s *Service) unreachable(i *instance.Instance, st *mesos.TaskStatus) {
 	changed := with(i, func(c *instance.Instance) {
 		c.Condition, c.Since, c.TaskState = instance.Unreachable, s.now.Wall, st.GetState().String()
 	})
+	s.publishStatus(changed, changed.TaskState, st.GetMessage())
 	s.set(changed, safe)
 	s.emit(Unwatch{i.ID})
-	s.publishStatus(changed, changed.TaskState, st.GetMessage())
 	s.awaitReturn(changed)
 }
 
