@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ type object = map[string]any
 // serving is a cluster's service, its events and the kernel beneath.
 type serving struct {
 	*cluster
+	t      testing.TB
 	url    string
 	events *listener
 	kernel *kernel
@@ -23,11 +26,18 @@ type serving struct {
 
 func serve(t testing.TB, args ...string) *serving {
 	c := newUp(t, append([]string{"--hostname", "127.0.0.1", "--mesos-role", "e2e"}, args...)...)
-	s := &serving{cluster: c, url: "http://127.0.0.1:" + c.servicePort}
+	s := &serving{cluster: c, t: t, url: "http://127.0.0.1:" + c.servicePort}
 	s.events = listenTo(t, func() string { return s.url })
 	s.kernel = watchKernel(t, c)
 	until(t, "the events are listened to", func() bool { return len(s.events.events()) > 0 })
 	return s
+}
+
+// in is the same for a test within.
+func (s *serving) in(t testing.TB) *serving {
+	c := *s
+	c.t = t
+	return &c
 }
 
 // api makes a call of Marathon's API; it returns the deployment that it started.
@@ -60,7 +70,7 @@ func (s *serving) ended(ids ...string) (kind string) {
 	for _, id := range ids {
 		untilWithin(s.t, 2*patience, "deployment "+id+" is over", func() bool {
 			for _, e := range s.events.events() {
-				if strings.HasPrefix(e.kind, "deployment_") && strings.Contains(e.data, `"id":"`+id+`"`) && e.kind != "deployment_info" && !strings.HasPrefix(e.kind, "deployment_step") {
+				if (e.kind == "deployment_success" || e.kind == "deployment_failed") && strings.Contains(e.data, `"id":"`+id+`"`) {
 					kind = e.kind
 					return true
 				}
@@ -157,7 +167,7 @@ func TestUpgrade(t *testing.T) {
 	done("without drain", false, "v4")
 	l.stop()
 	t.Logf("the apps were read %d times, in %v each", b.reads.Load(), time.Duration(b.reading.Load()/max(1, b.reads.Load())))
-	s.judge("/web", boundsOf(20, 1, 0.5, false))
+	s.judge(map[string]bounds{"/web": boundsOf(20, 1, 0.5, false)})
 }
 
 // serves tells whether an instance of a version gets requests.
@@ -166,23 +176,44 @@ func (s *serving) serves(b *balancer, version string) bool {
 	return err == nil && v == version
 }
 
-// judge compares what events and kernel say of an app with each other and with its bounds.
-func (s *serving) judge(app string, b bounds) {
+// judge compares what events and kernel say of apps with each other and with their bounds.
+func (s *serving) judge(apps map[string]bounds) {
 	s.t.Helper()
-	stream, kernel := readEvents(s.t, s.events.events())[app], s.kernel.read()[app]
-	stream.judge(s.t, "the events", app, b)
-	kernel.judge(s.t, "the kernel", app, b)
-	agree(s.t, app, stream, kernel)
-	s.t.Logf("%s: %d tasks; at most %d at a time by the events, %d by the kernel, of %d; at least %d and %d healthy of %d",
-		app, len(kernel.histories), stream.most, kernel.most, b.most, stream.least, kernel.least, b.least)
+	stream, kernel := readEvents(s.t, s.events.events()), s.kernel.read()
+	for _, app := range slices.Sorted(maps.Keys(apps)) {
+		b, e, k := apps[app], stream[app], kernel[app]
+		if e == nil {
+			s.t.Fatalf("no event tells of %s", app)
+		}
+		e.judge(s.t, "the events", app, b)
+		k.judge(s.t, "the kernel", app, b)
+		agree(s.t, app, e, k)
+		s.t.Logf("%s: %d tasks; at most %d at a time by the events, %d by the kernel, of %d; at least %d and %d healthy of %d",
+			app, len(k.histories), e.most, k.most, b.most, e.least, k.least, b.least)
+	}
 }
 
+// kind of an app, by what matters to its bounds.
+type kind struct {
+	health, over float64
+	resident     bool
+}
+
+var kinds = []kind{{1, 1, false}, {1, 0, false}, {0.9, 0.1, false}, {0, 0, false}, {0.5, 0, true}}
+
+func (k kind) String() string { return fmt.Sprintf("k%02.0f-%02.0f", k.health*10, k.over*10) }
+
 // sleeper is an app that costs little.
-func sleeper(id, version string, instances int, strategy object) object {
-	return object{
+func (k kind) sleeper(id string, instances int) object {
+	a := object{
 		"id": id, "cmd": "exec sleep 100000", "instances": instances, "cpus": 0.01, "mem": 32,
-		"env": object{"VERSION": version}, "portDefinitions": []object{}, "upgradeStrategy": strategy,
+		"env": object{"VERSION": "v1"}, "portDefinitions": []object{},
+		"upgradeStrategy": object{"minimumHealthCapacity": k.health, "maximumOverCapacity": k.over},
 	}
+	if k.resident {
+		a["container"] = object{"type": "MESOS", "volumes": []object{{"containerPath": "data", "mode": "RW", "persistent": object{"size": 1}}}}
+	}
+	return a
 }
 
 // run is how many tasks of a version do.
@@ -198,21 +229,13 @@ func (s *serving) run(app, version string) (n int) {
 // Rolling restarts stay within their bounds, whatever they are.
 func TestBounds(t *testing.T) {
 	s := serve(t, "--agents", "3", "--resources", "cpus:8;mem:16384;disk:8192")
-	type kind struct {
-		health, over float64
-		resident     bool
-	}
 	apps := make(map[string]bounds)
 	var list []object
-	for _, k := range []kind{{1, 1, false}, {1, 0, false}, {0.9, 0.1, false}, {0, 0, false}, {0.5, 0, true}} {
+	for _, k := range kinds {
 		for _, n := range []int{1, 2, 20} {
-			id := fmt.Sprintf("/k%02.0f-%02.0f/n%d", k.health*10, k.over*10, n)
-			a := sleeper(id, "v1", n, object{"minimumHealthCapacity": k.health, "maximumOverCapacity": k.over})
-			if k.resident {
-				a["container"] = object{"type": "MESOS", "volumes": []object{{"containerPath": "data", "mode": "RW", "persistent": object{"size": 1}}}}
-			}
+			id := fmt.Sprintf("/%s/n%d", k, n)
 			apps[id] = boundsOf(n, k.health, k.over, k.resident)
-			list = append(list, a)
+			list = append(list, k.sleeper(id, n))
 		}
 	}
 	began := time.Now()
@@ -246,26 +269,42 @@ func TestBounds(t *testing.T) {
 	s.ended(ids...)
 	s.idle()
 	t.Logf("%d deployments in %.1f s", len(ids), time.Since(began).Seconds())
-	for id, b := range apps {
-		s.judge(id, b)
-	}
+	s.judge(apps)
 }
 
-// An upgrade is overtaken by scaling, and that by another upgrade.
+// Upgrades are overtaken by scaling, and that by another upgrade.
 func TestBoundsWithForce(t *testing.T) {
-	s := serve(t, "--resources", "cpus:8;mem:16384;disk:8192")
-	strategy := object{"minimumHealthCapacity": 0.9, "maximumOverCapacity": 0.1, "drainSeconds": 1}
-	s.ended(s.api("POST", "/v2/apps", sleeper("/app", "v1", 20, strategy), 201))
-	s.api("PUT", "/v2/apps/app", sleeper("/app", "v2", 20, strategy), 200)
-	second := s.app("/app").Version
-	until(t, "five of the second version run", func() bool { return s.run("/app", second) >= 5 })
-	s.api("PUT", "/v2/apps/app", object{"instances": 26}, 409)
-	s.api("PUT", "/v2/apps/app?force=true", object{"instances": 26}, 200)
-	until(t, "there are 23", func() bool { return s.app("/app").TasksRunning >= 23 })
-	s.ended(s.api("PUT", "/v2/apps/app?force=true", sleeper("/app", "v3", 26, strategy), 200))
-	if now := s.app("/app"); s.run("/app", now.Version) != 26 || len(now.Tasks) != 26 {
-		t.Errorf("%d of %d tasks are of the last version", s.run("/app", now.Version), len(now.Tasks))
+	s := serve(t, "--agents", "3", "--resources", "cpus:8;mem:16384;disk:8192")
+	apps := make(map[string]bounds)
+	t.Run("all", func(t *testing.T) {
+		for _, k := range kinds {
+			id := "/" + k.String()
+			before, after := boundsOf(20, k.health, k.over, k.resident), boundsOf(26, k.health, k.over, k.resident)
+			apps[id] = bounds{after.most, before.least}
+			t.Run(k.String(), func(t *testing.T) {
+				t.Parallel()
+				s.in(t).overtake(id, k)
+			})
+		}
+	})
+	s.judge(apps)
+}
+
+// overtake an upgrade of an app in the middle, twice.
+func (s *serving) overtake(id string, k kind) {
+	a := k.sleeper(id, 20)
+	maps.Copy(a["upgradeStrategy"].(object), object{"drainSeconds": 0.3, "maxParallel": 3})
+	s.ended(s.api("POST", "/v2/apps", a, 201))
+	a["env"] = object{"VERSION": "v2"}
+	s.api("PUT", "/v2/apps"+id, a, 200)
+	second := s.app(id).Version
+	until(s.t, "five of the second version of "+id+" run", func() bool { return s.run(id, second) >= 5 })
+	s.api("PUT", "/v2/apps"+id, object{"instances": 26}, 409)
+	s.api("PUT", "/v2/apps"+id+"?force=true", object{"instances": 26}, 200)
+	until(s.t, id+" grows", func() bool { return s.app(id).TasksRunning >= 23 })
+	a["env"], a["instances"] = object{"VERSION": "v3"}, 26
+	s.ended(s.api("PUT", "/v2/apps"+id+"?force=true", a, 200))
+	if now := s.app(id); s.run(id, now.Version) != 26 || len(now.Tasks) != 26 {
+		s.t.Errorf("%s: %d of %d tasks are of the last version", id, s.run(id, now.Version), len(now.Tasks))
 	}
-	least, most := boundsOf(20, 0.9, 0.1, false), boundsOf(26, 0.9, 0.1, false)
-	s.judge("/app", bounds{most.most, least.least})
 }
