@@ -193,25 +193,37 @@ func (c *client) Leader(ctx context.Context, name string) ([]byte, bool, error) 
 }
 
 func (c *client) Elect(ctx context.Context, name string, value []byte) (store.Leadership, error) {
-	fail := func(err error) (store.Leadership, error) {
-		return store.Leadership{}, fmt.Errorf("election of %s: %w", name, err)
+	for {
+		l, err := c.stand(ctx, name, value)
+		switch {
+		case err == nil:
+			return l, nil
+		case errors.Is(err, rpctypes.ErrLeaseNotFound) && ctx.Err() == nil:
+			// It ran out while the cluster was away: who only waits stands again.
+		default:
+			return store.Leadership{}, fmt.Errorf("election of %s: %w", name, err)
+		}
 	}
+}
+
+// stand stands for election with one lease.
+func (c *client) stand(ctx context.Context, name string, value []byte) (store.Leadership, error) {
 	lease, err := c.etcd.Grant(ctx, int64(leaseTTL/time.Second))
 	if err != nil {
-		return fail(err)
+		return store.Leadership{}, err
 	}
 	// The lease lives as long as the client unless the term ends first.
 	termCtx, endTerm := context.WithCancel(c.ctx)
 	alive, err := c.etcd.KeepAlive(termCtx, lease.ID)
 	if err != nil {
 		endTerm()
-		return fail(err)
+		return store.Leadership{}, err
 	}
 	epoch, err := c.campaign(ctx, name, value, lease.ID)
 	if err != nil {
 		endTerm()
 		c.revoke(lease.ID)
-		return fail(err)
+		return store.Leadership{}, err
 	}
 
 	lost := make(chan struct{})
