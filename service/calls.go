@@ -64,8 +64,16 @@ func (c *calls) run(ctx context.Context) error {
 		queue, caller := c.queue, c.caller
 		c.queue = nil
 		c.mu.Unlock()
-		for _, o := range queue {
-			if err := c.send(ctx, caller, o); err != nil {
+		for rest := queue; len(rest) > 0; {
+			o, err := rest[0], error(nil)
+			if acks := acknowledgements(rest); len(acks) > 0 {
+				rest = rest[len(acks):]
+				err = caller.AcknowledgeAll(ctx, acks)
+			} else {
+				rest = rest[1:]
+				err = c.send(ctx, caller, o)
+			}
+			if err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
@@ -100,12 +108,24 @@ func (c *calls) giveBack(ctx context.Context, caller *scheduler.Caller, offers [
 	}
 }
 
+// mostAtOnce bounds the acknowledgements that others wait behind.
+const mostAtOnce = 64
+
+// acknowledgements are those that the queue begins with.
+func acknowledgements(queue []outgoing) (all []*mesos.TaskStatus) {
+	for _, o := range queue[:min(len(queue), mostAtOnce)] {
+		if o.acknowledge == nil {
+			break
+		}
+		all = append(all, o.acknowledge)
+	}
+	return all
+}
+
 func (c *calls) send(ctx context.Context, caller *scheduler.Caller, o outgoing) error {
 	switch {
 	case o.call != nil:
 		return caller.Call(ctx, o.call)
-	case o.acknowledge != nil:
-		return caller.Acknowledge(ctx, o.acknowledge)
 	case o.operation != nil:
 		return caller.AcknowledgeOperation(ctx, o.operation)
 	}

@@ -318,6 +318,40 @@ func TestManualAcknowledge(t *testing.T) {
 	})
 }
 
+func TestAcknowledgesManyAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, m *sdktest.Master) {
+		m.AddAgent("cpus:4;mem:4096")
+		m.Run = func(ctx context.Context, _ *mesos.TaskInfo) *mesos.TaskStatus { <-ctx.Done(); return nil }
+		cfg := config(m)
+		cfg.ManualAcknowledge = true
+		var want []string
+		var all []*mesos.TaskStatus
+		err := scheduler.Run(t.Context(), cfg, scheduler.Handler{
+			Offers: launch(t, "one", "two", "three", "four"),
+			Update: func(ctx context.Context, c *scheduler.Caller, s *mesos.TaskStatus) error {
+				all = append(all, s)
+				want = append(want, s.GetTaskId().GetValue())
+				if len(all) < 4 {
+					return nil
+				}
+				if err := c.AcknowledgeAll(ctx, all); err != nil {
+					return err
+				}
+				return scheduler.Stop
+			},
+		})
+		var got []string
+		for _, c := range m.Calls() {
+			if a := c.GetAcknowledge(); a != nil {
+				got = append(got, a.GetTaskId().GetValue())
+			}
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v; acknowledged %v, want %v", err, got, want)
+		}
+	})
+}
+
 func TestTeardownForgetsTheID(t *testing.T) {
 	bubble(t, func(t *testing.T, m *sdktest.Master) {
 		cfg := config(m)
