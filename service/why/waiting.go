@@ -79,15 +79,15 @@ func (a *answer) offers() {
 	}
 	since := span(a.Now.Sub(q.Since))
 	a.say("it waits for an offer that fits; of %s in %s: %s", count(q.Processed, "offer"), since, declined(q))
+	ports := HostPorts(&a.Input)
 	for n := range f.Nearest {
 		x := &f.Nearest[n]
 		how := "nearest"
 		if n > 0 {
 			how = "then"
 		}
-		a.more("%s: %s: %s", how, x.Agent, x.Text)
+		a.more("%s: %s: %s%s", how, x.Agent, x.Text, a.holder(x.AgentID, ports))
 	}
-	a.holders()
 	if r := mainReason(q); r != "" {
 		a.try("%s", remedy(r, a.App))
 	}
@@ -115,19 +115,14 @@ func HostPorts(in *Input) []int {
 	return ports
 }
 
-// holders names the apps that have its ports on the agents that were offered.
-func (a *answer) holders() {
-	said := make(map[string]bool)
-	for _, port := range HostPorts(&a.Input) {
-		for _, i := range a.Holders {
-			text := fmt.Sprintf("port %d is held by %s on %s", port, i.App, i.Agent.Host)
-			offered := slices.ContainsFunc(a.f.Offers.Nearest, func(x marathon.WhyAgent) bool { return x.AgentID == i.Agent.ID })
-			if offered && slices.Contains(i.Ports, port) && !said[text] && len(said) < 3 {
-				said[text] = true
-				a.more("%s", text)
-			}
+// holder says who has one of its ports on an agent, "" if no app of the service does.
+func (a *answer) holder(agent string, ports []int) string {
+	for _, i := range a.Holders {
+		if i.Agent.ID == agent && slices.ContainsFunc(i.Ports, func(p int) bool { return slices.Contains(ports, p) }) {
+			return ": " + i.App + " has it"
 		}
 	}
+	return ""
 }
 
 // declined sums the reasons up, those of most offers first.

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(bin)
-		build := exec.Command("go", "build", "-o", bin+"/", "./cmd/stoa", "./examples/wordcount", "./test/e2e/victim", "./test/e2e/webserver")
+		build := exec.Command("go", "build", "-o", bin+"/", "./cmd/stoa", "./examples/wordcount", "./test/e2e/victim", "./test/e2e/webserver", "./test/e2e/checked")
 		build.Dir, build.Stdout, build.Stderr = "../..", os.Stdout, os.Stderr
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if err := build.Run(); err != nil {
