@@ -34,6 +34,20 @@ func (t *Tree) Depends(id string) []string {
 	return slices.Compact(own)
 }
 
+// Dependent reports whether an app names something that it depends on, or a group it is
+// in does; whether that exists does not matter.
+func (t *Tree) Dependent(id string) bool {
+	if a := t.apps[id]; a == nil || len(a.Dependencies) > 0 {
+		return a != nil
+	}
+	for n := t.groups[parent(id)]; n != nil; n = n.up {
+		if n.def != nil && len(n.def.Dependencies) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // expand appends the apps that dependencies lead to.
 func (t *Tree) expand(on, dependencies []string) []string {
 	for _, d := range dependencies {

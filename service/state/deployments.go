@@ -2,11 +2,11 @@ package state
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/deploy"
 	"github.com/stoa-kernel/stoa/service/instance"
@@ -95,7 +95,7 @@ func (s *Service) inherit(w *write) {
 	for n := range w.change.Apps {
 		c := &w.change.Apps[n]
 		d := s.deployments[s.locks[c.ID()]]
-		if d == nil || d.Plan.ID == w.reverts || c.Old == nil || c.New == nil || c.Restart {
+		if d == nil || c.Old == nil || c.New == nil || c.Restart {
 			continue
 		}
 		if under := d.Plan.Change(c.ID()); under != nil && under.Restart {
@@ -118,9 +118,7 @@ func locked(deployments []string) *app.Fault {
 // apply makes the change the tree's, and stores each version it brings.
 func (s *Service) apply(w write, p *plan.Plan) {
 	s.tree.Apply(w.change)
-	for _, id := range slices.Sorted(maps.Keys(s.dependent)) {
-		s.touch(id) // what they wait for may be another app now
-	}
+	s.lookAgain(w.change)
 	for _, c := range w.change.Apps {
 		a := s.of(c.ID())
 		if c.Old != nil {
@@ -148,6 +146,9 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		s.emit(ChangedApp{a.id, c.New})
 		s.tellVersions(a)
 		s.publishChecks(c)
+		if planted.Bug("backoff reset by scaling") {
+			s.forgive(a)
+		}
 		s.touch(a.id)
 	}
 	for _, g := range w.change.Groups {
@@ -159,6 +160,19 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		}
 		s.persist(keyGroup+key(id)+"/"+string(w.change.Version), StoredGroup{ID: id, Version: w.change.Version, Group: stored})
 		s.emit(ChangedGroup{id, stored})
+	}
+}
+
+// lookAgain looks at the apps that wait for offers: what they depend on may be another app
+// now.
+func (s *Service) lookAgain(c app.Change) {
+	if len(c.Groups) == 0 && !slices.ContainsFunc(c.Apps, func(a app.AppChange) bool { return a.Old == nil || a.New == nil }) {
+		return
+	}
+	for _, a := range s.waiting {
+		if s.tree.Dependent(a.id) {
+			s.touch(a.id)
+		}
 	}
 }
 
@@ -286,6 +300,9 @@ func (s *Service) endDeployment(id, outcome, reason string) {
 	s.loseDeployment(id, len(d.Plan.Changes))
 	for _, app := range d.Plan.Locks() {
 		if s.locks[app] == id {
+			if planted.Bug("lock not released on cancel") && outcome == "canceled" {
+				continue
+			}
 			delete(s.locks, app)
 			s.touch(app)
 		}

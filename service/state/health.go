@@ -7,6 +7,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/instance"
 )
 
@@ -90,7 +91,11 @@ func probeHealth(r *mesos.ProbeResult) instance.Health {
 
 // fatal reports whether a probe has failed once too often.
 func fatal(h *instance.Health, c *marathon.HealthCheck) bool {
-	return c.MaxConsecutiveFailures > 0 && h.ConsecutiveFailures > c.MaxConsecutiveFailures
+	most := c.MaxConsecutiveFailures
+	if planted.Bug("max instead of max+1") {
+		return most > 0 && h.ConsecutiveFailures >= most
+	}
+	return most > 0 && h.ConsecutiveFailures > most
 }
 
 func unix(seconds float64) time.Time {

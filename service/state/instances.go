@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/deploy"
 	"github.com/stoa-kernel/stoa/service/instance"
 	"github.com/stoa-kernel/stoa/service/match"
@@ -250,17 +251,29 @@ func roleOf(a *application) string {
 	return a.def.Role
 }
 
-// take removes the instance that has waited longest from the queue, nil if none waits.
-func (s *Service) take(a *application) *instance.Instance {
-	for len(a.scheduled) > 0 {
-		id := a.scheduled[0]
-		a.scheduled = a.scheduled[1:]
-		delete(a.queued, id)
-		if i := s.instances[id]; i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning {
+// mostSkipped bounds the instances that are passed over for one to launch.
+const mostSkipped = 1024
+
+// take removes the instance from the queue that has waited longest and is not to be
+// skipped, nil if there is none.
+func (s *Service) take(a *application, skip func(*instance.Instance) bool) *instance.Instance {
+	for n := 0; n < min(len(a.scheduled), mostSkipped); {
+		i := s.instances[a.scheduled[n]]
+		waits := i != nil && i.Condition == instance.Scheduled && i.Goal == instance.GoalRunning
+		if waits && skip(i) {
+			n++
+			continue
+		}
+		delete(a.queued, a.scheduled[n])
+		if n == 0 {
+			a.scheduled = a.scheduled[1:]
+		} else {
+			a.scheduled = slices.Delete(a.scheduled, n, n+1)
+		}
+		if waits {
 			return i
 		}
 	}
-	a.scheduled = nil
 	return nil
 }
 
@@ -298,7 +311,7 @@ func (s *Service) unused(a *application) {
 	if over := len(a.stored) - s.cfg.MaxVersions; over > 0 {
 		kept := a.stored[:0:0]
 		for n, v := range a.stored { // oldest first
-			if n < over && !used[v] {
+			if n < over && (!used[v] || planted.Bug("collection removes a live version")) {
 				s.save(keyApp+key(a.id)+"/"+string(v), nil)
 				continue
 			}

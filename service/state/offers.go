@@ -85,7 +85,6 @@ func (s *Service) blocked(a *application) string {
 	}
 	why := ""
 	for _, id := range s.tree.Depends(a.id) {
-		s.dependent[a.id] = true
 		b := s.apps[id]
 		if b == nil {
 			continue
@@ -248,24 +247,24 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, r *round,
 	var back []string
 	defer func() { a.putBack(back) }()
 	resident := a.def.Resident()
+	// While sets of several definitions are there, one that finds no place must not keep
+	// another one waiting.
+	sets := make(map[*marathon.App]*match.Placed, 1)
+	refused := make(map[*marathon.App]bool)
+	skip := func(i *instance.Instance) bool { return refused[a.launches(i)] }
 	for n := 0; n < share || resident; n++ {
-		i := s.take(a)
+		i := s.take(a, skip)
 		if i == nil {
 			break
 		}
-		def, placed := a.definition(i), a.placed
-		switch {
-		case def != a.def && configOf(def) == configOf(a.def): // only scaled since
-			i = with(i, func(c *instance.Instance) { c.Version = a.def.Version })
-			def = a.def
-			fallthrough
-		case def == a.def:
-			if a.placed == nil {
-				a.placed = match.Count(def, a.list)
-			}
-			placed = a.placed
-		default: // one of a set that is being replaced
-			placed = match.Count(def, a.list)
+		def := a.launches(i)
+		if i.Version != def.Version {
+			i = with(i, func(c *instance.Instance) { c.Version = def.Version })
+		}
+		placed := sets[def]
+		if placed == nil {
+			placed = a.count(def)
+			sets[def] = placed
 		}
 		outcome, refusal := pool.Fit(&match.Want{
 			App: def, Instance: i, Placed: placed, FrameworkID: s.framework, Region: s.cfg.Region,
@@ -282,7 +281,10 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, r *round,
 			refusals++
 			back = append(back, i.ID)
 			if !resident {
-				return refusals
+				refused[def] = true
+				if len(a.tallies) == 1 {
+					return refusals
+				}
 			}
 		case outcome.Reserve != nil:
 			back = append(back, i.ID)
@@ -293,6 +295,33 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, r *round,
 		}
 	}
 	return refusals
+}
+
+// launches is the definition that an instance is launched with: that of its version, but
+// the current one if the app was only scaled since.
+func (a *application) launches(i *instance.Instance) *marathon.App {
+	if def := a.definition(i); configOf(def) != configOf(a.def) {
+		return def
+	}
+	return a.def
+}
+
+// count what constraints of a definition take into account. Of a set that is being
+// replaced that is the set alone: those that replace it have constraints of their own.
+func (a *application) count(def *marathon.App) *match.Placed {
+	if def != a.def {
+		var set []*instance.Instance
+		for _, i := range a.list {
+			if a.launches(i) == def {
+				set = append(set, i)
+			}
+		}
+		return match.Count(def, set)
+	}
+	if a.placed == nil {
+		a.placed = match.Count(def, a.list)
+	}
+	return a.placed
 }
 
 // launch makes a placed instance a task. Its record is durable before the ACCEPT.

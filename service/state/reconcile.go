@@ -7,6 +7,7 @@ import (
 
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/instance"
 )
 
@@ -97,6 +98,10 @@ func (s *Service) unsent(tasks []string) {
 	}
 	for _, t := range tasks {
 		if i := s.instanceOf(t); i != nil && i.TaskID == t && i.Condition == instance.Provisioned {
+			if planted.Bug("double launch after ambiguous ACCEPT") {
+				s.again(i, s.of(i.App).definition(i))
+				continue
+			}
 			s.asking.open[i.ID] = true
 			s.asking.pause = 0
 		}

@@ -41,9 +41,35 @@ func newRules() rules {
 	return rules{rolling: make(map[string]*rolling), ended: make(map[string]string), away: make(map[string]bool), left: make(map[string]bool)}
 }
 
+// describe a deployment in the log.
+func (w *world) describe(e ChangedDeployment) {
+	d := e.Deployment
+	if d == nil {
+		w.note("deployment %s: ended", e.ID)
+		return
+	}
+	var text strings.Builder
+	for n, s := range d.Plan.Steps {
+		fmt.Fprintf(&text, " %d:", n)
+		for _, a := range s.Actions {
+			c := d.Plan.Change(a.App)
+			fmt.Fprintf(&text, " %s %s restart=%v", a.Kind, a.App, c.Restart)
+			if c.New != nil {
+				fmt.Fprintf(&text, " to %s of %s", c.New.Version, *c.New.Cmd)
+			}
+			if p := d.Progress[a.App]; p != nil {
+				fmt.Fprintf(&text, " %+v", *p)
+			}
+		}
+	}
+	w.note("deployment %s step %d reverts %q failed %q paused %v:%s", e.ID, d.Step, d.Reverts, d.Failed, d.Paused, text.String())
+}
+
 // judge an effect at the end of the step that asks for it.
 func (w *world) judge(in Input, e Effect) {
 	switch e := e.(type) {
+	case ChangedDeployment:
+		w.describe(e)
 	case Call:
 		if e.Call.GetType() == schedulerpb.Call_ACCEPT {
 			w.judgeLaunches(e.Tasks)
@@ -376,6 +402,14 @@ func groupsOf(s *Service) (all []string) {
 // converged is what must be true 30 s after the last fault.
 func (w *world) converged() {
 	s := w.core
+	for _, a := range s.waiting {
+		for _, u := range a.queue.LastUnused {
+			w.note("%s waits: %v %v", a.id, u.At, u.Why.Reason)
+		}
+		for _, i := range a.list {
+			w.note("  %+v", *i)
+		}
+	}
 	for _, id := range s.order {
 		d := s.deployments[id]
 		w.broken("deployment %s is not done: step %d of %d, %v", id, d.Step, len(d.Plan.Steps), deploy.Waiting(w.wall(), d, s))

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/planted"
 	"github.com/stoa-kernel/stoa/service/instance"
 )
 
@@ -104,7 +105,7 @@ func (s *Service) ensure(a *application, def *marathon.App) {
 	switch {
 	case live < want:
 		s.launchMore(def, want-live, false)
-	case live > want:
+	case live > want && !planted.Bug("unreachable return over-scales"):
 		var list []*instance.Instance
 		for _, i := range a.list {
 			if i.Goal == instance.GoalRunning && i.Condition != instance.UnreachableInactive && !i.Preview {
@@ -124,7 +125,6 @@ func (s *Service) unqueue(a *application) {
 	}
 	if a.waits == 0 {
 		a.queue, s.left = nil, true
-		delete(s.dependent, a.id)
 		s.emit(ChangedQueue{a.id, nil})
 		return
 	}
