@@ -130,10 +130,9 @@ func (l *listener) ends() map[string]int {
 
 // judge looks for gaps and doubles. Within a term of the service ids follow each other. A
 // term that ended is followed by one resync_required, by the deployment events that were
-// stored and not seen yet, and by all of the next term. It returns how many terms there were.
-func (l *listener) judge() (terms int) {
-	l.t.Helper()
-	all := l.events()
+// stored and not seen yet, and by all of the next term. It returns how many terms there were, and what is wrong.
+func judgeEvents(all []heard) (terms int, wrong []string) {
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var at heard // the last one with an id
 	seen, told := make(map[string]bool), make(map[string]string)
 	for from := 0; from < len(all); {
@@ -144,7 +143,7 @@ func (l *listener) judge() (terms int) {
 		part := all[from:to]
 		if part[0].kind == resyncRequired {
 			if from > 0 && all[from-1].kind == resyncRequired && all[from-1].connection == part[0].connection {
-				l.t.Errorf("event %d: told twice to read anew", from)
+				bad("event %d: told twice to read anew", from)
 			}
 			part = part[1:]
 		}
@@ -153,32 +152,67 @@ func (l *listener) judge() (terms int) {
 			live = part[len(part)-1].epoch
 			terms++
 		} else if at.id != "" && len(part) > 0 && slices.ContainsFunc(part, func(e heard) bool { return !e.durable() }) {
-			l.t.Errorf("event %d: told to read anew though the term is the same as at %s", from, at.id)
+			bad("event %d: told to read anew though the term is the same as at %s", from, at.id)
 		}
 		for n, e := range part {
 			first := e.epoch != at.epoch
 			switch {
 			case seen[e.id]:
-				l.t.Errorf("event %s, %s, came twice", e.id, e.kind)
+				bad("event %s, %s, came twice", e.id, e.kind)
 			case at.id == "": // it begins anywhere
 			case e.epoch < at.epoch || !first && e.number < at.number:
-				l.t.Errorf("event %s, %s, came after %s", e.id, e.kind, at.id)
+				bad("event %s, %s, came after %s", e.id, e.kind, at.id)
 			case e.epoch != live && !e.durable():
-				l.t.Errorf("event %s, %s, came from a term before, %d", e.id, e.kind, live)
+				bad("event %s, %s, came from a term before, %d", e.id, e.kind, live)
 			case e.epoch == live && first && e.number != 1, e.epoch == live && !first && e.number != at.number+1:
-				l.t.Errorf("a gap between %s and %s, %s, event %d of %d since the start or resync", at.id, e.id, e.kind, n, len(part))
+				bad("a gap between %s and %s, %s, event %d of %d since the start or resync", at.id, e.id, e.kind, n, len(part))
 			}
 			seen[e.id], at = true, e
 			if what := e.step(); what != "" {
 				if told[what] != "" {
-					l.t.Errorf("%s and %s tell the same: %s", told[what], e.id, what)
+					bad("%s and %s tell the same: %s", told[what], e.id, what)
 				}
 				told[what] = e.id
 			}
 		}
 		from = to
 	}
-	return terms
+	return terms, wrong
+}
+
+// Each kind of gap and double is seen.
+func TestEventsAreJudged(t *testing.T) {
+	resync := heard{kind: resyncRequired, connection: 1}
+	e := func(epoch, number uint64, kind string) heard {
+		return heard{id: fmt.Sprint(epoch, "-", number), epoch: epoch, number: number, kind: kind, connection: 1, data: fmt.Sprintf(`{"id":"%d-%d"}`, epoch, number)}
+	}
+	one := func(epoch, number uint64) heard { return e(epoch, number, "instance_changed_event") }
+	end := func(epoch, number uint64) heard { return e(epoch, number, "deployment_success") }
+	again := end(2, 2)
+	again.data = end(1, 6).data
+	for _, tt := range []struct {
+		name  string
+		all   []heard
+		wrong int
+	}{
+		{"within a term", []heard{one(1, 4), one(1, 5)}, 0},
+		{"over a restart", []heard{one(1, 4), resync, end(1, 6), end(1, 9), one(2, 1), end(2, 2), one(2, 3)}, 0},
+		{"with nothing stored", []heard{one(1, 4), resync, one(2, 1)}, 0},
+		{"a term that was never seen", []heard{one(1, 4), resync, end(2, 1), end(2, 7), one(3, 1)}, 0},
+		{"a gap", []heard{one(1, 4), one(1, 6)}, 1},
+		{"a double", []heard{one(1, 4), one(1, 4)}, 1},
+		{"a restart unsaid", []heard{one(1, 4), one(2, 2)}, 1},
+		{"the beginning of a term missing", []heard{one(1, 4), resync, one(2, 2)}, 1},
+		{"a gap after a restart", []heard{one(1, 4), resync, one(2, 1), one(2, 3)}, 1},
+		{"told twice to read anew", []heard{one(1, 4), resync, resync, one(2, 1)}, 1},
+		{"told in vain", []heard{one(1, 4), resync, one(1, 5)}, 2},
+		{"not stored", []heard{one(1, 4), resync, one(1, 6), one(2, 1)}, 1},
+		{"the same end under two ids", []heard{one(1, 4), resync, end(1, 6), one(2, 1), again}, 1},
+	} {
+		if _, wrong := judgeEvents(tt.all); len(wrong) != tt.wrong {
+			t.Errorf("%s: %d are wrong, want %d: %v", tt.name, len(wrong), tt.wrong, wrong)
+		}
+	}
 }
 
 // step is what a deployment event tells of that happens once, "" for other events.

@@ -494,7 +494,10 @@ func (r *rig) rounds(targets []func()) {
 		}
 	}
 	r.events.end()
-	terms := r.events.judge()
+	terms, wrong := judgeEvents(r.events.events())
+	for _, w := range wrong {
+		t.Error(w)
+	}
 	t.Logf("%d kills; %d tasks; %d deployments answered; %d events in %d terms", r.kills, len(r.journals()), len(r.answers), len(r.events.events()), terms)
 	if r.service != nil {
 		r.interrupt(r.service)
