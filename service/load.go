@@ -116,8 +116,8 @@ func (h history) version(ctx context.Context, id string, v marathon.Version) (*s
 	return nil, nil
 }
 
-// roots are the versions of the tree, newest first.
-func (h history) roots(ctx context.Context) ([]marathon.Version, error) {
+// roots are the versions of the tree that have a group, newest first.
+func (h history) roots(ctx context.Context, group string) ([]marathon.Version, error) {
 	records, err := h.store.Load(ctx, keyAll+"roots/")
 	if err != nil {
 		return nil, err
@@ -126,12 +126,64 @@ func (h history) roots(ctx context.Context) ([]marathon.Version, error) {
 	for n, r := range records {
 		all[len(records)-1-n] = marathon.Version(strings.TrimPrefix(r.Key, keyAll+"roots/"))
 	}
+	if group == "/" {
+		return all, nil
+	}
+	lives, err := h.lives(ctx, group)
+	return slices.DeleteFunc(all, func(v marathon.Version) bool {
+		return !slices.ContainsFunc(lives, func(l life) bool { return l.from <= v && (l.to == "" || v < l.to) })
+	}), err
+}
+
+// life is from when, and until when if that is over, something was part of a group.
+type life struct{ from, to marathon.Version }
+
+// lives are those of all that is and was part of a group, itself included.
+func (h history) lives(ctx context.Context, group string) ([]life, error) {
+	var all []life
+	last := make(map[string]int) // lives that are not over, by key without the version
+	note := func(key string, v marathon.Version, there bool) {
+		key = strings.TrimSuffix(key, string(v))
+		n, known := last[key]
+		switch {
+		case there && !known:
+			last[key] = len(all)
+			all = append(all, life{from: v})
+		case !there && known:
+			all[n].to = v
+			delete(last, key)
+		}
+	}
+	below := strings.TrimPrefix(group, "/")
+	records, err := h.store.Load(ctx, keyAll+"apps/"+below+"/")
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		var a state.StoredApp
+		if err := decode(r, &a); err != nil {
+			return nil, err
+		}
+		if strings.HasPrefix(a.ID, group+"/") { // others are versions of an app of that name
+			note(r.Key, a.Version, !a.Deleted)
+		}
+	}
+	if records, err = h.store.Load(ctx, keyAll+"groups/"+below+"/"); err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		var g state.StoredGroup
+		if err := decode(r, &g); err != nil {
+			return nil, err
+		}
+		note(r.Key, g.Version, g.Group != nil)
+	}
 	return all, nil
 }
 
 // group is a group's content at a version, nil if that version is not kept.
 func (h history) group(ctx context.Context, id string, v marathon.Version) (*state.GroupVersion, error) {
-	roots, err := h.roots(ctx)
+	roots, err := h.roots(ctx, "/")
 	if err != nil || !slices.Contains(roots, v) {
 		return nil, err
 	}

@@ -97,13 +97,14 @@ func (e groupEmbed) appendGroup(b []byte, g *view.Group, p *request.Reply) ([]by
 	return append(b, `]}`...), nil
 }
 
-// groupVersions lists the versions of the tree, newest first: every write makes one.
+// groupVersions lists the versions of the tree that have the group, newest first: every
+// write makes one.
 func (c *call) groupVersions(id string) {
 	if !c.View.HasGroup(id) {
 		c.noGroup(id)
 		return
 	}
-	all, err := c.Roots(c.r.Context())
+	all, err := c.Roots(c.r.Context(), id)
 	if err != nil {
 		c.fail(err)
 		return

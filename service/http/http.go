@@ -29,8 +29,9 @@ type Config struct {
 	Version func(ctx context.Context, app string, v marathon.Version) (*state.StoredApp, error)
 	// Versions lists what the store has of an app, newest first.
 	Versions func(ctx context.Context, app string) ([]state.StoredApp, error)
-	// Roots lists the versions of the tree, newest first; Group is a group's content at one.
-	Roots func(ctx context.Context) ([]marathon.Version, error)
+	// Roots lists the versions of the tree that have a group, newest first; Group is the
+	// group's content at one.
+	Roots func(ctx context.Context, group string) ([]marathon.Version, error)
 	Group func(ctx context.Context, id string, v marathon.Version) (*state.GroupVersion, error)
 	// WhatIf asks the master what is in the way of resources for a role; nil if nobody can be asked.
 	WhatIf func(ctx context.Context, role, resources string) *why.Kernel

@@ -51,7 +51,7 @@ func newFixture(t *testing.T) *fixture {
 	f.tree = app.NewTree(app.Options{PortMin: 10000, PortMax: 20000})
 	f.cfg = Config{
 		View: f.view, Ask: f.ask, Version: f.version, Versions: f.versions,
-		Roots: func(context.Context) ([]marathon.Version, error) {
+		Roots: func(context.Context, string) ([]marathon.Version, error) {
 			return []marathon.Version{f.tree.Version(), "1999-01-01T00:00:00.000Z"}, nil
 		},
 		Group:     f.group,

@@ -63,7 +63,9 @@ func TestStatusIsToldBeforeTheInstance(t *testing.T) {
 	w := newWorld(t, 1, 1)
 	w.run(time.Second)
 	for _, in := range []func(Request) Input{
-		func(q Request) Input { return CreateApp{q, w.draft(`{"id":"/web","cmd":"one","instances":1,"cpus":0.1,"mem":16}`)} },
+		func(q Request) Input {
+			return CreateApp{q, w.draft(`{"id":"/web","cmd":"one","instances":1,"cpus":0.1,"mem":16}`)}
+		},
 		func(q Request) Input { return KillTasks{Request: q, App: "/web", All: true} },
 	} {
 		w.events = nil
