@@ -1,5 +1,6 @@
 // Command checked is a web server whose health the test decides: GET /NAME is answered with
-// the status in the file NAME of a directory, 404 if there is none.
+// the status in the file NAME of a directory, 404 if there is none,
+// and noted in the file "asked".
 //
 //	checked HOST DIR        serves on HOST and $PORT0
 //	checked HOST DIR N      first uses N MiB of memory
@@ -29,6 +30,11 @@ func main() {
 		}
 		held = bytes.Repeat([]byte("held"), n<<18)
 	}
+	asked, err := os.OpenFile(filepath.Join(dir, "asked"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	s := &http.Server{
 		Addr: net.JoinHostPort(os.Args[1], os.Getenv("PORT0")), ReadHeaderTimeout: time.Minute,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,6 +46,7 @@ func main() {
 			if err != nil && !os.IsNotExist(err) {
 				code = http.StatusInternalServerError
 			}
+			fmt.Fprintln(asked, r.URL.Path, code)
 			w.WriteHeader(code)
 		}),
 	}
