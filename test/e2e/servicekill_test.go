@@ -454,6 +454,7 @@ func (r *rig) rounds(targets []func()) {
 	r.killed = make(chan struct{})
 	close(r.killed)
 	r.events = listenTo(t, r.url)
+	until(t, "the event stream is read", func() bool { return len(r.events.events()) > 0 })
 	for n := 0; r.kills < serviceKills; n++ {
 		r.target = targets[r.rnd.IntN(len(targets))]
 		kind := n % 7
@@ -479,15 +480,21 @@ func (r *rig) rounds(targets []func()) {
 		}
 	}
 	r.settled()
-	until(t, "every deployment's end is told", func() bool {
+	untold := func() (missing []string) {
 		ends := r.events.ends()
 		for d := range r.answers {
 			if ends[d] == 0 {
-				return false
+				missing = append(missing, d)
 			}
 		}
-		return true
+		return missing
+	}
+	t.Cleanup(func() {
+		if missing := untold(); len(missing) > 0 {
+			t.Logf("the ends of %v were never told; the stream was:\n%+v", missing, r.events.events())
+		}
 	})
+	until(t, "every deployment's end is told", func() bool { return len(untold()) == 0 })
 	for d, n := range r.events.ends() {
 		if n != 1 {
 			t.Errorf("the end of deployment %s was told %d times", d, n)
