@@ -133,6 +133,7 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 	f.StringSliceVar(&c.Origin, "access-control-allow-origin", nil, "`origins` for CORS")
 	f.IntVar(&c.MaxRequests, "http-max-concurrent-requests", 0, "how many requests are served at a time; 0 is no limit")
 	f.StringSliceVar(&s.callbacks, "callback-allow", nil, "`networks` in CIDR form that event callbacks may go to; loopback by default")
+	f.StringVar(&c.BackupDir, "backup-dir", "", "`directory` below which DELETE /v2/leader?backup=file:///PATH writes, and ?restore= reads; none by default")
 	for _, w := range withoutEffect {
 		f.String(w.name, w.def, w.why)
 		f.Lookup(w.name).Hidden = true

@@ -30,6 +30,11 @@ func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events
 	if err != nil {
 		return in, nil, fmt.Errorf("service: %w", err)
 	}
+	return recovered(records)
+}
+
+// recovered is what records say.
+func recovered(records []store.Record) (in state.Recovered, kept []events.Stored, err error) {
 	for _, r := range records {
 		kind, _, _ := strings.Cut(strings.TrimPrefix(r.Key, keyAll), "/")
 		switch kind {

@@ -71,6 +71,8 @@ type Config struct {
 	MaxRequests int
 	// CallbackAllow are the networks that callbacks may go to; nil is loopback.
 	CallbackAllow []*net.IPNet
+	// BackupDir is where backups are written to and restored from; "" switches it off.
+	BackupDir string
 	// Settings are what /v2/info shows as marathon_config, secrets removed.
 	Settings map[string]any
 	Log      *slog.Logger
@@ -160,7 +162,13 @@ func Run(ctx context.Context, cfg Config) error {
 
 // term leads until ctx ends, the store fails or the leader abdicates.
 func term(ctx context.Context, cfg Config, lead store.Leadership, address string, serve func(http.Handler), ready func()) error {
-	recovered, kept, err := load(ctx, cfg.Store)
+	switch restored, err := finishRestore(ctx, cfg.Store, lead); {
+	case err != nil:
+		return err
+	case restored:
+		cfg.Log.Warn("service: a backup was restored; what was there before is gone")
+	}
+	first, kept, err := load(ctx, cfg.Store)
 	if err != nil {
 		return err
 	}
@@ -190,11 +198,12 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		return err
 	}
 	id := (&frameworkID{cfg.Store, lead})
+	files := backups{cfg.Store, lead, cfg.BackupDir}
 	handler := servicehttp.New(servicehttp.Config{
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
 		WhatIf: whatIf(cfg.Masters, cfg.Client),
 		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry),
-		Abdicate: func() { poke(r.abdicated) },
+		Backup: files.backup, Restore: files.restore, Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
 			Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
 			Config: settings(cfg), HTTP: map[string]any{"http_port": port(address)},
@@ -203,7 +212,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	})
 	began := make(chan struct{})
 	group.Go(func() error {
-		return r.run(ctx, recovered, func() {
+		return r.run(ctx, first, func() {
 			serve(handler)
 			close(began)
 		})

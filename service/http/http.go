@@ -39,6 +39,8 @@ type Config struct {
 	Events, Callbacks http.Handler
 	// Metrics is /metrics and /metrics/prometheus.
 	Metrics http.Handler
+	// Backup writes all that is kept to a file, Restore makes the next term begin with it.
+	Backup, Restore func(ctx context.Context, uri string) error
 	// Abdicate restarts the service role (DELETE /v2/leader).
 	Abdicate func()
 	// Info has what /v2/info shows beside what the view knows.

@@ -61,6 +61,8 @@ func newFixture(t *testing.T) *fixture {
 		WhatIf: func(_ context.Context, role, resources string) *why.Kernel {
 			return &why.Kernel{Lines: []string{"asked for " + resources + " in role " + role}}
 		},
+		Backup:   func(_ context.Context, uri string) error { return f.file("backup", uri) },
+		Restore:  func(_ context.Context, uri string) error { return f.file("restore", uri) },
 		Abdicate: func() { f.did++ },
 		Info: Info{
 			Version: "1.10.26", BuildRef: "none", Scheme: "http", Leader: "127.0.0.1:8080", FrameworkID: func() string { return "f-1" },
@@ -94,6 +96,15 @@ func newFixture(t *testing.T) *fixture {
 		i.Agent, i.Condition, i.TaskState, i.StagedAt = agent, instance.Provisioned, "TASK_STAGING", f.now.Add(-2*time.Second)
 	})
 	return f
+}
+
+// file notes a backup or restore, and refuses those of a scheme.
+func (f *fixture) file(verb, uri string) error {
+	if strings.HasPrefix(uri, "s3:") {
+		return &app.Fault{Status: 422, Body: marathon.Error{Message: "backups go to files"}}
+	}
+	f.asked = append(f.asked, verb+" "+uri)
+	return nil
 }
 
 // create puts an app in place.
@@ -537,6 +548,7 @@ func TestSystem(t *testing.T) {
 		exchange{"GET /v2/leader", ""},
 		exchange{"DELETE /v2/leader", ""},
 		exchange{"DELETE /v2/leader?backup=s3://bucket/key", ""},
+		exchange{"DELETE /v2/leader?backup=file:///a&restore=file:///b", ""},
 		exchange{"GET /ping", ""},
 		exchange{"GET /ping\nAccept: application/json", ""},
 		exchange{"GET /ping\nAccept: image/png", ""},

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"strings"
@@ -64,12 +65,20 @@ func (c *call) leader() {
 	c.send(http.StatusOK, map[string]string{"leader": c.Info.Leader})
 }
 
-// abdicate is DELETE /v2/leader.
+// abdicate is DELETE /v2/leader. ?backup= is done before the answer; ?restore= too as far
+// as it can fail, and takes effect with the next term.
 func (c *call) abdicate() {
-	if c.query.Has("backup") || c.query.Has("restore") {
-		c.refuse(http.StatusUnprocessableEntity, "The leader makes no backup and restores none; nothing was done. "+
-			"Everything is kept in the store of the cluster: stop the process and copy its data directory, or take a snapshot of your etcd, and start from that to restore it.")
-		return
+	for _, file := range []struct {
+		name string
+		do   func(context.Context, string) error
+	}{{"backup", c.Backup}, {"restore", c.Restore}} {
+		if !c.query.Has(file.name) {
+			continue
+		}
+		if err := file.do(c.r.Context(), c.query.Get(file.name)); err != nil {
+			c.fail(err)
+			return
+		}
 	}
 	c.send(http.StatusOK, marathon.Error{Message: "Leadership abdicated"})
 	// The answer has to be out before the term ends.
