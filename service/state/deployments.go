@@ -145,6 +145,9 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		})
 		s.emit(ChangedApp{a.id, c.New})
 		s.tellVersions(a)
+		if c.Old == nil {
+			s.exhume(a)
+		}
 		s.publishChecks(c)
 		if planted.Bug("backoff reset by scaling") {
 			s.forgive(a)

@@ -103,6 +103,12 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 		a.placed.Update(i)
 	}
 	s.instances[i.ID] = i
+	if old != nil && old.Active() != i.Active() {
+		s.moved(a)
+	}
+	if keep != forget && !ran(i) {
+		s.bare[i.ID] = true
+	}
 	if i.Condition == instance.Scheduled && (old == nil || old.Condition != instance.Scheduled) {
 		if !a.queued[i.ID] { // it may have left and come back
 			a.queued[i.ID] = true
@@ -122,6 +128,18 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 		s.publishCondition(i)
 	}
 	s.touch(i.App)
+}
+
+// ran reports whether an instance has or had something on an agent, for which the store
+// always has it.
+func ran(i *instance.Instance) bool { return i.TaskID != "" || i.Reservation != nil }
+
+// moved says that an app has one instance more or less on some agent: offers that its
+// constraints refused may fit now.
+func (s *Service) moved(a *application) {
+	if a.waits > 0 && a.queue != nil && a.queue.Last[match.UnfulfilledConstraint].Declined > 0 {
+		s.want()
+	}
 }
 
 // drop forgets an instance for good.
@@ -144,8 +162,12 @@ func (s *Service) drop(i *instance.Instance) {
 	for _, kind := range instanceTimers {
 		s.timers.Stop(timer{kind, i.ID})
 	}
-	if i.TaskID != "" || i.Reservation != nil {
+	if ran(i) || s.bare[i.ID] {
 		s.persist(keyInstance+i.ID, nil)
+	}
+	delete(s.bare, i.ID)
+	if i.Active() {
+		s.moved(a)
 	}
 	s.emit(ChangedInstance{i.ID, nil})
 	s.emit(Unwatch{i.ID})
@@ -214,6 +236,9 @@ func (s *Service) again(i *instance.Instance, def *marathon.App) {
 			c.Agent = nil
 		}
 	}), saved)
+	if r := i.Reservation; r != nil && !r.Done {
+		s.after(s.cfg.ReservationTimeout, timerReservation, i.ID)
+	}
 }
 
 // decommissioned ends an instance whose task is over: a reservation is given back first.
@@ -320,9 +345,9 @@ func (s *Service) unused(a *application) {
 		a.stored = kept
 		s.tellVersions(a)
 	}
-	if a.def == nil && len(a.list) == 0 && s.locks[a.id] == "" {
-		s.forgetApp(a)
-		return
+	if s.finished(a) {
+		s.inter(a)
+		s.publishTerminated(a.id)
 	}
 }
 
@@ -332,8 +357,13 @@ func (s *Service) tellVersions(a *application) {
 	s.emit(ChangedVersions{a.id, v})
 }
 
-// forgetApp drops what is left of a removed app.
-func (s *Service) forgetApp(a *application) {
+// finished reports whether nothing is left of a removed app.
+func (s *Service) finished(a *application) bool {
+	return a.def == nil && len(a.list) == 0 && s.locks[a.id] == ""
+}
+
+// inter drops what is known of a removed app but its stored versions.
+func (s *Service) inter(a *application) {
 	delete(s.apps, a.id)
 	s.graves = append(s.graves, grave{a.id, a.removed, a.stored})
 	s.bury()
@@ -346,7 +376,6 @@ func (s *Service) forgetApp(a *application) {
 	}
 	s.timers.Stop(timer{timerBackoff, a.id})
 	s.emit(ChangedVersions{a.id, nil})
-	s.publishTerminated(a.id)
 }
 
 // grave is what the store still has of a removed app, for the tree's old versions.
@@ -356,14 +385,22 @@ type grave struct {
 	versions []marathon.Version
 }
 
+// exhume gives an app that comes back the versions that the store still has of it.
+func (s *Service) exhume(a *application) {
+	at := slices.IndexFunc(s.graves, func(g grave) bool { return g.app == a.id })
+	if at < 0 {
+		return
+	}
+	g := s.graves[at]
+	s.graves = slices.Delete(s.graves, at, at+1)
+	a.stored = append(slices.Clip(g.versions), a.stored...)
+	s.tellVersions(a)
+}
+
 // bury deletes removed apps from the store when no kept version of the tree has them.
 func (s *Service) bury() {
 	kept := s.graves[:0]
 	for _, g := range s.graves {
-		if s.apps[g.app] != nil {
-			s.apps[g.app].stored = append(g.versions, s.apps[g.app].stored...) // it came back
-			continue
-		}
 		if len(s.roots) > 0 && g.removed >= s.roots[0] {
 			kept = append(kept, g)
 			continue

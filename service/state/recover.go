@@ -43,12 +43,23 @@ func (s *Service) recovered(in Recovered) {
 	for _, v := range in.Roots {
 		if v <= in.Version {
 			s.roots = append(s.roots, v)
+		} else {
+			s.save(keyRoots+string(v), nil)
+		}
+	}
+	for _, g := range in.Groups {
+		if g.Version > in.Version { // of a write that never was, as of apps
+			s.save(keyGroup+key(g.ID)+"/"+string(g.Version), nil)
 		}
 	}
 	s.emit(ChangedRoot{in.Version})
 	s.recoverRest(in)
 	for _, id := range slices.Sorted(maps.Keys(s.apps)) {
 		a := s.apps[id]
+		if s.finished(a) { // it was so before, and told
+			s.inter(a)
+			continue
+		}
 		s.tellVersions(a)
 		if a.attempts != nil {
 			s.emit(ChangedAttempts{id, a.attempts})
@@ -148,6 +159,9 @@ func (s *Service) recoverInstance(i *instance.Instance) {
 		a.uses[i.Version] = a.def // its own is no longer kept
 	}
 	s.set(i, forget)
+	if !ran(i) {
+		s.bare[i.ID] = true
+	}
 	if i.Agent != nil && i.Active() && s.agents[i.Agent.ID] == nil {
 		s.agents[i.Agent.ID] = i.Agent // per-agent apps keep their place until agents are told
 	}

@@ -83,17 +83,17 @@ func (w *world) judge(in Input, e Effect) {
 		case marathon.UnhealthyKill:
 			i := w.core.instances[p.InstanceID]
 			def := w.core.of(i.App).definition(i)
-			if !slices.ContainsFunc(def.HealthChecks, func(h marathon.HealthCheck) bool { return h.ByKernel() }) && !fatalTest(def, i) {
+			if !failed(def, i) {
 				w.broken("%s is killed with failures %+v", i.ID, i.Health)
 			}
 		}
 	}
 }
 
-// fatalTest reports whether a check failed more often than its maximum.
-func fatalTest(def *marathon.App, i *instance.Instance) bool {
+// failed reports whether a check failed more often than its maximum.
+func failed(def *marathon.App, i *instance.Instance) bool {
 	for n, h := range i.Health {
-		if most := def.HealthChecks[n].MaxConsecutiveFailures; most > 0 && h.ConsecutiveFailures >= most+1 {
+		if c := &def.HealthChecks[n]; !c.ByKernel() && c.MaxConsecutiveFailures > 0 && h.ConsecutiveFailures >= c.MaxConsecutiveFailures+1 {
 			return true
 		}
 	}
@@ -185,7 +185,7 @@ func (w *world) checkApp(a *application) {
 		if i.Condition == instance.Scheduled {
 			waits++
 		}
-		if i.Condition == instance.Running && i.KillingSince.IsZero() && i.DrainUntil.IsZero() && def != nil && len(i.Health) <= len(def.HealthChecks) && fatalTest(def, i) {
+		if i.Condition == instance.Running && i.KillingSince.IsZero() && i.DrainUntil.IsZero() && def != nil && len(i.Health) <= len(def.HealthChecks) && failed(def, i) {
 			w.broken("%s lives on with failures %+v", i.ID, i.Health)
 		}
 		if def == nil {
@@ -246,7 +246,7 @@ func (w *world) checkBounds(a *application, in Input) {
 	}
 	c := d.Plan.Change(a.id)
 	p := d.Progress[a.id]
-	if c == nil || c.New == nil || !c.Restart || p == nil || p.Strategy == deploy.BlueGreen {
+	if c == nil || c.New == nil || !c.Restart || p == nil || p.Strategy == deploy.BlueGreen || c.New.PerAgent() {
 		return
 	}
 	now, returned := 0, 0
@@ -272,9 +272,6 @@ func (w *world) checkBounds(a *application, in Input) {
 	}
 	r.returned += returned
 	n, u := c.New.Instances, c.New.UpgradeStrategy
-	if c.New.PerAgent() {
-		n = p.Instances
-	}
 	most := int(math.Floor(float64(n) * (1 + u.MaximumOverCapacity)))
 	if most == int(math.Ceil(float64(n)*u.MinimumHealthCapacity)) && !c.New.Resident() {
 		most++

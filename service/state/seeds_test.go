@@ -10,7 +10,7 @@ import (
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 )
 
-var seeds = flag.Int("seeds", 300, "how many seeds TestConverges runs")
+var seeds = flag.Int("seeds", 200, "how many seeds TestConverges runs")
 var seed = flag.Int("seed", 0, "the only seed TestConverges runs, with its log")
 
 // TestConverges: whatever is asked while tasks fail, agents come and go, calls and

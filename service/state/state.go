@@ -103,6 +103,8 @@ type Service struct {
 	waiting []*application
 	left    bool
 	next    int
+	// bare are instances that the store has although they never ran.
+	bare map[string]bool
 	// garbage are instances whose reservation is to be given back.
 	garbage map[string]bool
 	roles   map[string]int // apps by role
@@ -167,7 +169,7 @@ func New(cfg Config) *Service {
 		deployments: make(map[string]*deploy.Deployment), locks: make(map[string]string),
 		garbage: make(map[string]bool), roles: make(map[string]int), agents: make(map[string]*instance.Agent),
 		followers: make(map[string]bool), planParts: make(map[string]int),
-		isDue: make(map[string]bool),
+		bare: make(map[string]bool), isDue: make(map[string]bool),
 	}
 }
 
