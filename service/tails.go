@@ -75,8 +75,13 @@ func (t *tails) fetch(ctx context.Context, e state.FetchTail) {
 	}
 }
 
+// end is the last of a file; of one that is not there it is nothing, as a task that never
+// began has no stdout beside the stderr that says why.
 func end(ctx context.Context, c *operator.Client, agent, path string) ([]byte, error) {
 	_, size, err := c.ReadFile(ctx, agent, path, 0, 1)
+	if operator.NotFound(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

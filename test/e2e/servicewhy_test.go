@@ -73,7 +73,7 @@ var ours = []struct {
 	{regexp.MustCompile(`\b\d+ offers?\b`), "N offers"},
 	{regexp.MustCompile(`: \d+ (with|against|without|could)`), ": N $1"},
 	{regexp.MustCompile(`\b\d+ offered`), "N offered"},
-	{regexp.MustCompile(`\b\d+KB`), "N KB"},
+	{regexp.MustCompile(`Used: \d+[KM]B`), "Used: N"},
 	{regexp.MustCompile(`on port \d+`), "on port PORT"},
 }
 
@@ -129,12 +129,17 @@ func TestServiceWhy(t *testing.T) {
 	explained := func(name, app string, shows func(*marathon.Why) bool) {
 		t.Helper()
 		var last *marathon.Why
+		shown := false
 		t.Cleanup(func() {
-			if t.Failed() {
+			if !shown {
 				t.Logf("%s: %+v", name, last)
 			}
 		})
-		until(t, name+" shows", func() bool { last = c.why(app); return shows(last) })
+		until(t, name+" shows", func() bool {
+			last = c.why(app)
+			shown = shows(last)
+			return shown
+		})
 		r := c.stoa("why", app)
 		if r.code != 0 || r.err != "" {
 			t.Errorf("%s: exit code %d: %s", name, r.code, r.err)
