@@ -163,3 +163,15 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		}
 	}
 }
+
+// A seed is worth something only if it always goes the same way.
+func TestSeedsRepeat(t *testing.T) {
+	for n := uint64(1); n <= 15; n++ {
+		a, b := converge(t, n).log, converge(t, n).log
+		for at := range min(len(a), len(b)) {
+			if a[at] != b[at] {
+				t.Fatalf("seed %d, line %d: %s\nand then %s", n, at, a[at], b[at])
+			}
+		}
+	}
+}
