@@ -36,7 +36,7 @@ type Store interface {
 	// Load returns all records whose key begins with prefix, in key order, from one
 	// consistent state.
 	Load(ctx context.Context, prefix string) ([]Record, error)
-	// Commit applies ops in order, all or (up to 128 at a time) none, and returns
+	// Commit applies ops in order, all or (up to 128 and 1 MiB at a time) none, and returns
 	// when they are durable on a majority. It fails with ErrFenced if leadership's
 	// epoch is not the newest of its name.
 	Commit(ctx context.Context, l Leadership, ops []Op) error

@@ -123,7 +123,7 @@ func (c *client) Commit(ctx context.Context, l store.Leadership, ops []store.Op)
 	}
 	ops = lastOfEachKey(ops)
 	for len(ops) > 0 {
-		n := min(len(ops), store.MaxOps)
+		n := some(ops)
 		if err := c.commit(ctx, l, ops[:n]); err != nil {
 			return err
 		}
@@ -177,6 +177,21 @@ func lastOfEachKey(ops []store.Op) []store.Op {
 		}
 	}
 	return out
+}
+
+// requestBytes is how much one transaction takes, with room below etcd's limit of 1.5 MiB
+// for what a request has beside keys and values.
+const requestBytes = 1 << 20
+
+// some is how many operations, at least one, go into the next transaction.
+func some(ops []store.Op) (n int) {
+	for bytes := 0; n < min(len(ops), store.MaxOps); n++ {
+		bytes += len(ops[n].Key) + len(ops[n].Value)
+		if n > 0 && bytes > requestBytes {
+			break
+		}
+	}
+	return n
 }
 
 func formatEpoch(e uint64) string { return strconv.FormatUint(e, 10) }

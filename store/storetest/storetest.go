@@ -47,6 +47,21 @@ func Run(t *testing.T, space func(t *testing.T) (open func() store.Store)) {
 		}
 	})
 
+	t.Run("many large values in one commit", func(t *testing.T) {
+		s := space(t)()
+		l := elect(t, s, "a")
+		var ops []store.Op
+		for n := range 20 {
+			ops = append(ops, store.Op{Key: fmt.Sprintf("large/%02d", n), Value: bytes.Repeat([]byte{'x'}, store.MaxValue)})
+		}
+		if err := s.Commit(ctx, l, ops); err != nil {
+			t.Fatal(err)
+		}
+		if records, err := s.Load(ctx, "large/"); err != nil || len(records) != len(ops) {
+			t.Errorf("%d of %d loaded, %v", len(records), len(ops), err)
+		}
+	})
+
 	t.Run("a later operation on a key wins, nil deletes, empty stays", func(t *testing.T) {
 		s := space(t)()
 		l := elect(t, s, "a")

@@ -64,7 +64,7 @@ func (s *apps) send(method, path string, body any) error {
 		r.Header.Set("Content-Type", "application/json")
 		answer, err := http.DefaultClient.Do(r)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %s", err, s.log())
 		}
 		text, err := io.ReadAll(answer.Body)
 		answer.Body.Close()
@@ -163,6 +163,7 @@ func (b *bench) measured(s *apps, what, goal string, n, of int, change func() er
 	stop := profiles(strings.NewReplacer(" ", "-", "/", "-").Replace(what), s.process, s.master)
 	began := time.Now()
 	if err := change(); err != nil {
+		stop()
 		return err
 	}
 	answered := time.Since(began)

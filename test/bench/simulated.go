@@ -200,23 +200,15 @@ func dial(addr string) (net.Conn, *bufio.Reader, error) {
 }
 
 type simAgent struct {
-	swarm   *swarm
-	in      *bufio.Reader
-	frames  *frame.Reader
-	number  int
-	id      *mesos.AgentID
-	healthy chan sick // starts with the first task that is checked
+	swarm  *swarm
+	in     *bufio.Reader
+	frames *frame.Reader
+	number int
+	id     *mesos.AgentID
 
 	mu      sync.Mutex
 	out     *frame.Writer
 	updates int
-}
-
-// sick is a running task whose first check is yet to come.
-type sick struct {
-	framework *mesos.FrameworkID
-	task      *mesos.TaskID
-	at        time.Time
 }
 
 func (a *simAgent) register(i int) error {
@@ -253,11 +245,6 @@ func (a *simAgent) register(i int) error {
 
 // serve answers frames until the link ends.
 func (a *simAgent) serve() {
-	defer func() {
-		if a.healthy != nil {
-			close(a.healthy)
-		}
-	}()
 	var m stoapb.ToAgent
 	for {
 		if a.in.Buffered() == 0 && a.flush() != nil {
@@ -271,7 +258,10 @@ func (a *simAgent) serve() {
 		case *stoapb.ToAgent_RunTask:
 			framework, task := body.RunTask.GetFramework().GetId(), body.RunTask.GetTask()
 			if err = a.update(framework, task.GetTaskId(), nil); err == nil && task.HealthCheck != nil {
-				a.check(sick{framework, task.TaskId, time.Now().Add(time.Duration(task.HealthCheck.GetDelaySeconds() * 1e9))})
+				time.AfterFunc(time.Duration(task.HealthCheck.GetDelaySeconds()*1e9), func() {
+					// When the link has ended, nobody waits for it.
+					_ = errors.Join(a.update(framework, task.TaskId, proto.Bool(true)), a.flush())
+				})
 			}
 		case *stoapb.ToAgent_Acknowledge:
 			if a.swarm.acked.Add(1) == a.swarm.want {
@@ -284,23 +274,6 @@ func (a *simAgent) serve() {
 			return
 		}
 	}
-}
-
-// check has a task found healthy when its first check is due. Tasks of one agent have the
-// same delay, near enough to wait for them one after the other.
-func (a *simAgent) check(s sick) {
-	if a.healthy == nil {
-		a.healthy = make(chan sick, tasksPerAgent)
-		go func() {
-			for s := range a.healthy {
-				time.Sleep(time.Until(s.at))
-				if a.update(s.framework, s.task, proto.Bool(true)) != nil || a.flush() != nil {
-					return
-				}
-			}
-		}()
-	}
-	a.healthy <- s
 }
 
 // update says of a task that it runs.
