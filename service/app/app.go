@@ -60,8 +60,8 @@ type GroupDraft struct {
 	EnforceRole  *bool
 }
 
-// Group is what the tree keeps of a group that was defined; groups that exist only
-// because apps are below them have no value of their own until a write names them.
+// Group is what the tree keeps of a group. A write defines the groups that its apps are
+// in; they stay until they are deleted themselves.
 type Group struct {
 	ID           string           `json:"id"`
 	Dependencies []string         `json:"dependencies,omitempty"`

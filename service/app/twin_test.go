@@ -387,10 +387,27 @@ func (p *pair) step() (what string, want *twin, c Change, err error) {
 		next.groups[id] = []string{}
 		c, err = p.RestoreGroup(p.tick(), id, apps, []*Group{{ID: id}})
 	}
+	next.settle()
 	if !ok || !next.valid() {
 		return what, nil, c, err
 	}
 	return what, &next, c, err
+}
+
+// settle defines the groups that anything is in.
+func (w twin) settle() {
+	define := func(g string) bool {
+		if g != "/" && w.groups[g] == nil {
+			w.groups[g] = []string{}
+		}
+		return true
+	}
+	for id := range w.apps {
+		above(id, define)
+	}
+	for id := range maps.Clone(w.groups) {
+		above(id, define)
+	}
 }
 
 func specOf(a *marathon.App) spec {

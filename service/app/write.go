@@ -244,6 +244,7 @@ func (w *write) finish(now time.Time) (Change, error) {
 	t := w.t
 	c := Change{Version: t.after(now)}
 	l := w.allot()
+	w.settle()
 	for _, id := range slices.Sorted(maps.Keys(w.apps)) {
 		old, a := t.apps[id], w.apps[id]
 		if a == nil {
@@ -290,6 +291,28 @@ func (w *write) finish(now time.Time) (Change, error) {
 		return Change{}, invalid(w.wrong.list)
 	}
 	return c, nil
+}
+
+// settle defines the groups that what is written is in, so that they stay when what is in
+// them goes (as Marathon does).
+func (w *write) settle() {
+	define := func(g string) bool {
+		given, ok := w.groups[g]
+		if n := w.t.groups[g]; g != "/" && given == nil && (ok || n == nil || n.def == nil) {
+			w.groups[g] = &Group{ID: g}
+		}
+		return true
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.apps)) {
+		if w.apps[id] != nil {
+			above(id, define)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.groups)) {
+		if w.groups[id] != nil {
+			above(id, define)
+		}
+	}
 }
 
 func sameGroup(a, b *Group) bool {
