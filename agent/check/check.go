@@ -142,7 +142,7 @@ func (c *Check) Answer(now clock.Now, r Result) Outcome {
 }
 
 func (c *Check) health(now clock.Now, r Result) Outcome {
-	if cause := r.failure(c.Target.Type); cause != "" {
+	if cause := r.Failure(c.Target.Type); cause != "" {
 		if !c.Succeeded && c.Grace > 0 && now.Mono-c.began <= c.Grace {
 			return Outcome{}
 		}
@@ -183,7 +183,7 @@ func (c *Check) outside(now clock.Now, r Result) Outcome {
 		is.ConsecutiveFailures, is.FailuresInGrace = was.ConsecutiveFailures, was.FailuresInGrace
 	}
 	at := proto.Float64(now.Seconds())
-	if cause := r.failure(c.Target.Type); cause != "" {
+	if cause := r.Failure(c.Target.Type); cause != "" {
 		is.LastFailure, is.LastFailureCause = at, proto.String(cause)
 		is.ConsecutiveFailures = increased(is.ConsecutiveFailures)
 		if is.FirstSuccess == nil && now.Mono-c.began < c.Grace {

@@ -207,12 +207,12 @@ func TestFailure(t *testing.T) {
 		{Command, Result{Code: 1}, "the command exited with status 1"},
 		{Command, Result{Code: 1, Output: "\xff\xfe"}, "the command exited with status 1: \uFFFD"},
 	} {
-		if got := c.r.failure(c.kind); got != c.want {
+		if got := c.r.Failure(c.kind); got != c.want {
 			t.Errorf("%v %+v: %q, want %q", c.kind, c.r, got, c.want)
 		}
 	}
 	for _, text := range []string{strings.Repeat("x", 1000), strings.Repeat("ü", 1000), "x" + strings.Repeat("ü", 1000)} {
-		if got := (Result{Error: text}).failure(HTTP); len(got) > maxCause || len(got) < maxCause-8 || !utf8.ValidString(got) || !strings.HasSuffix(got, "…") {
+		if got := (Result{Error: text}).Failure(HTTP); len(got) > maxCause || len(got) < maxCause-8 || !utf8.ValidString(got) || !strings.HasSuffix(got, "…") {
 			t.Errorf("%d bytes: %q", len(got), got)
 		}
 	}

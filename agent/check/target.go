@@ -152,8 +152,8 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Min(s*float64(time.Second), float64(century)))
 }
 
-// failure is why a result is not a success, "" if it is one.
-func (r Result) failure(t Type) string {
+// Failure is why a result is not a success, "" if it is one.
+func (r Result) Failure(t Type) string {
 	switch {
 	case r.Error != "":
 		return cause(r.Error)

@@ -422,7 +422,11 @@ func (n *names) record(r *stoapb.LogRecord) string {
 	case *stoapb.LogRecord_OperationDone:
 		return "operation-done"
 	case *stoapb.LogRecord_Kill:
-		return "kill " + b.Kill.GetTaskId().GetValue()
+		s := "kill " + b.Kill.GetTaskId().GetValue()
+		if b.Kill.GetStep() != 0 {
+			s += " " + b.Kill.GetStep().String()
+		}
+		return s
 	}
 	return "?"
 }
@@ -474,6 +478,9 @@ func (n *names) event(e *executorpb.Event) string {
 		s := "KILL " + e.GetKill().GetTaskId().GetValue()
 		if p := e.GetKill().GetKillPolicy(); p != nil {
 			s += " grace " + time.Duration(p.GetGracePeriod().GetNanoseconds()).String()
+			if c := p.GetPreStop(); c != nil {
+				s += " pre_stop " + c.GetValue()
+			}
 		}
 		return s
 	case executorpb.Event_ACKNOWLEDGED:

@@ -100,7 +100,11 @@ func (a *Agent) checked(in Checked) {
 	if e == nil || e.doomed {
 		return
 	}
-	if t := e.tasks[in.Task]; t != nil && in.Check < len(t.checks) {
+	switch t := e.tasks[in.Task]; {
+	case t == nil:
+	case in.Check == preStopCheck:
+		a.preStopped(t, in.Result)
+	case in.Check < len(t.checks):
 		a.follow(t, in.Check, t.checks[in.Check].Answer(a.now, in.Result))
 	}
 }
@@ -174,11 +178,11 @@ func (a *Agent) found(t *task, u *mesos.TaskStatus) {
 
 // killUnhealthy kills a task by its kill policy because its health check failed too often.
 func (a *Agent) killUnhealthy(t *task, c *check.Check) {
-	t.kill = &kill{requested: a.now.Wall, deadline: a.now.Wall.Add(a.grace(t, nil)), unhealthy: c.State.Failures}
+	t.kill = &kill{requested: a.now.Wall, began: a.now.Wall, grace: a.grace(t, nil), unhealthy: c.State.Failures}
 	a.persist(false, t.killRecord())
 	a.stopTimer(TimerCompletion, t.owner())
 	a.stopChecks(t)
-	a.terminate(t)
+	a.proceed(t)
 }
 
 // checkSpec is the task's container with the check's command in place of its own, and the
@@ -194,13 +198,16 @@ func (a *Agent) checkSpec(t *task, c *mesos.CommandInfo) *container.Spec {
 	return s
 }
 
-// checkRefusal says which check of a task cannot be made here, "" if all can. What a custom
+// checkRefusal says which check or pre_stop of a task cannot be made here, "" if all can. What a custom
 // executor's task has is the executor's business.
 func checkRefusal(t *mesos.TaskInfo) string {
 	if t.GetCommand() == nil {
 		return ""
 	}
 	if why := checkCommandRefusal("health_check.command", t.GetHealthCheck().GetCommand()); why != "" {
+		return why
+	}
+	if why := checkCommandRefusal("kill_policy.pre_stop", t.GetKillPolicy().GetPreStop()); why != "" {
 		return why
 	}
 	return checkCommandRefusal("check.command.command", t.GetCheck().GetCommand().GetCommand())

@@ -55,7 +55,7 @@ func (a *Agent) commandStarted(t *task) {
 		a.update(t, a.executorStatus(t, mesos.TaskState_TASK_RUNNING, ""))
 	}
 	if t.kill != nil {
-		a.terminate(t)
+		a.proceed(t)
 	} else {
 		a.armCompletion(t)
 		a.startChecks(t)
@@ -101,6 +101,9 @@ func (a *Agent) commandExited(t *task, x container.Exit) {
 	case killed:
 		s = a.executorStatus(t, mesos.TaskState_TASK_KILLED, exitText(x))
 		s.Reason = t.kill.reason
+		if t.kill.failure != "" {
+			s.Message = proto.String(s.GetMessage() + "; pre_stop before it: " + t.kill.failure)
+		}
 		if n := t.kill.unhealthy; n > 0 {
 			// As Mesos 1.11's command executor, without a reason; the text is Stoa's.
 			s.Healthy = proto.Bool(false)
@@ -129,7 +132,7 @@ func (a *Agent) completionFired(owner string) {
 	if t == nil || t.terminal() || t.kill != nil || t.executor == nil || !t.executor.command {
 		return
 	}
-	a.killCommand(t, 0, mesos.TaskStatus_REASON_MAX_COMPLETION_TIME_REACHED.Enum())
+	a.killCommand(t, manner{}, mesos.TaskStatus_REASON_MAX_COMPLETION_TIME_REACHED.Enum())
 }
 
 func exitText(x container.Exit) string {

@@ -31,15 +31,19 @@ type world struct {
 	// for a log that was never compacted.
 	overlap int
 	done    int // effects so far
+	crashes int
+	asked   time.Duration // when the last task with a pre_stop was killed
 	boot    int
 	after   func() // runs after each input
 	link    Link
 	stream  Stream
 
 	machine map[id.Container]*machineContainer
-	starts  map[string]int      // executions of each task on this boot and before
-	ends    map[string][]string // how each task truly ended
-	exits   map[string]exitOf   // how a command task is to end
+	starts  map[string]int             // executions of each task on this boot and before
+	ends    map[string][]string        // how each task truly ended
+	stops   map[string][]time.Duration // when pre_stop of each task was begun
+	terms   map[string]time.Duration   // when each task got its first signal
+	exits   map[string]exitOf          // how a command task is to end
 	master  map[string]*masterTask
 	trace   bool
 	n       names
@@ -92,6 +96,7 @@ func newWorld(t testing.TB) *world {
 	return &world{
 		bench: newBench(t), cut: -1, overlap: -1,
 		machine: map[id.Container]*machineContainer{}, starts: map[string]int{}, ends: map[string][]string{},
+		stops: map[string][]time.Duration{}, terms: map[string]time.Duration{},
 		exits: map[string]exitOf{}, master: map[string]*masterTask{},
 	}
 }
@@ -128,6 +133,7 @@ func (w *world) input(in Input) {
 
 // crash kills the agent; what was on its way to it is lost.
 func (w *world) crash() {
+	w.crashes++
 	w.events = slices.DeleteFunc(w.events, func(h happening) bool { return !h.outlives })
 	for _, c := range w.machine {
 		switch c.stage {
@@ -255,6 +261,9 @@ func (w *world) carryOut(x Effect) {
 		}
 	case Signal:
 		if c := w.machine[x.Container]; c != nil && c.stage == "running" {
+			if _, again := w.terms[c.task]; !again {
+				w.terms[c.task] = w.mono
+			}
 			if e, ok := w.exits[c.task]; ok && e.when == "ignores" {
 				return
 			}
@@ -274,6 +283,12 @@ func (w *world) carryOut(x Effect) {
 		}
 		w.event(container.Destroyed{ID: x.Container})
 	case Check:
+		if x.Check == preStopCheck {
+			w.stops[string(x.Task)] = append(w.stops[string(x.Task)], w.mono)
+			if x.Spec.Argv[2] == "hangs" {
+				return
+			}
+		}
 		w.send(Checked{Container: x.Container, Task: x.Task, Check: x.Check, Result: check.Result{Code: 500, Connected: x.Target.Port == 1}})
 	case ToExecutor:
 		for _, c := range w.sorted() {
@@ -485,6 +500,19 @@ func (w *world) play() {
 	w.kill("stubborn")
 	w.kill("two")
 	w.settle()
+	for _, command := range []string{"obeys", "hangs"} {
+		w.run(commandTask(command, func(t *mesos.TaskInfo) {
+			t.KillPolicy = &mesos.KillPolicy{
+				GracePeriod: seconds("2s"), PreStop: &mesos.CommandInfo{Value: &command}, PreStopTimeout: seconds("7s"), DrainPeriod: seconds("20s"),
+			}
+		}), exitOf{when: "ignores"})
+		w.settle()
+		w.mono += time.Second
+		w.asked = w.mono
+		w.kill(command)
+		w.settle()
+		w.checkPreStop(command)
+	}
 	w.run(commandTask("early"), exitOf{when: "killed"})
 	w.kill("early")
 	w.settle()
@@ -612,6 +640,23 @@ func (w *world) checkHealth(t string, x *masterTask) {
 		w.fail("task well: told healthy %d times, sick %d, its probe alive %d, the other's failures %d", healthy, sick, alive, failures)
 	case t == "sick" && ran && !w.power && (sick < 3 || sick > 4 || healthy != 0 || last.Healthy == nil || last.GetHealthy()):
 		w.fail("task sick: %d failures were told, then %v", sick, last)
+	}
+}
+
+// checkPreStop: it is begun once, whatever crashes, and what comes behind it waits neither
+// shorter nor longer than was asked for.
+func (w *world) checkPreStop(t string) {
+	begun, term := w.stops[t], w.terms[t]-w.asked
+	took := map[string]time.Duration{"obeys": 0, "hangs": 7 * time.Second}[t]
+	switch {
+	case len(begun) > 1 || w.crashes == 0 && len(begun) != 1:
+		w.fail("task %s: its pre_stop was begun at %v", t, begun)
+	case w.terms[t] == 0 && w.power && w.crashes > 0:
+		// The machine went, and the task with it.
+	case w.crashes == 0 && term != took+20*time.Second:
+		w.fail("task %s: SIGTERM after %v, want %v", t, term, took+20*time.Second)
+	case term < 20*time.Second || term > took+20*time.Second:
+		w.fail("task %s: SIGTERM after %v, want 20s to %v", t, term, took+20*time.Second)
 	}
 }
 

@@ -331,7 +331,7 @@ func (a *Agent) shutdownExecutor(m *stoapb.ShutdownExecutor) {
 		a.shutdownRun(e, a.shutdownGrace(e))
 	default:
 		if t := e.only(); t != nil {
-			a.killCommand(t, a.grace(t, nil), nil)
+			a.killCommand(t, manner{grace: a.grace(t, nil)}, nil)
 		}
 	}
 }

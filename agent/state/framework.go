@@ -61,7 +61,7 @@ func (a *Agent) endFrameworkRun(e *executor) {
 		return
 	}
 	if t := e.only(); t != nil {
-		a.killCommand(t, min(a.grace(t, nil), a.cfg.ExecutorShutdownGrace), mesos.TaskStatus_REASON_FRAMEWORK_REMOVED.Enum())
+		a.killCommand(t, manner{grace: min(a.grace(t, nil), a.cfg.ExecutorShutdownGrace)}, mesos.TaskStatus_REASON_FRAMEWORK_REMOVED.Enum())
 	} else {
 		a.destroy(e)
 	}

@@ -34,7 +34,7 @@ func (a *Agent) killTask(m *stoapb.KillTask) {
 	case t.terminal() || t.executor == nil:
 		// Its terminal update is on the way.
 	case t.executor.command:
-		a.killCommand(t, a.grace(t, m.GetKillPolicy()), nil)
+		a.killCommand(t, a.manner(t, m.GetKillPolicy()), nil)
 	default:
 		a.killCustom(t, m.GetKillPolicy())
 	}
@@ -44,35 +44,35 @@ func (a *Agent) killTask(m *stoapb.KillTask) {
 func (a *Agent) grace(t *task, p *mesos.KillPolicy) time.Duration {
 	for _, p := range []*mesos.KillPolicy{p, t.info.GetKillPolicy()} {
 		if g := p.GetGracePeriod(); g != nil {
-			return max(time.Duration(g.GetNanoseconds()), 0)
+			return lasting(g)
 		}
 	}
 	return a.cfg.KillGrace
 }
 
-// killCommand asks a command task to end within grace. A second request can only
-// shorten the grace, which counts from the first (as Mesos 1.11's command executor).
-func (a *Agent) killCommand(t *task, grace time.Duration, reason *mesos.TaskStatus_Reason) {
-	first := t.kill == nil
-	if first {
-		t.kill = &kill{requested: a.now.Wall, deadline: a.now.Wall.Add(grace), reason: reason}
+// killCommand asks a command task to end in the manner of m. A second request can only
+// shorten what the first one has still to wait for, whose grace counts from the first (as
+// Mesos 1.11's command executor).
+func (a *Agent) killCommand(t *task, m manner, reason *mesos.TaskStatus_Reason) {
+	e, k := t.executor, t.kill
+	if k == nil {
+		t.kill = a.killed(t, m)
+		t.kill.reason = reason
+		a.persist(false, t.killRecord())
+		a.stopTimer(TimerCompletion, t.owner())
+		a.stopChecks(t)
 	} else {
-		deadline := t.kill.requested.Add(grace)
-		if !deadline.Before(t.kill.deadline) {
+		if !k.hasten(m) {
 			return
 		}
-		t.kill.deadline = deadline
+		a.persist(false, t.killRecord())
 	}
-	a.persist(false, t.killRecord())
-	a.stopTimer(TimerCompletion, t.owner())
-	a.stopChecks(t)
-	e := t.executor
 	switch {
 	case e.stage == preparing:
 		t.kill.acted = true
 		a.destroy(e)
-	case e.stage == running && (first || !t.kill.acted):
-		a.terminate(t)
+	case e.stage == running && (k == nil || !k.acted):
+		a.proceed(t)
 	case e.stage != ended:
 		// Going or adopting: the signal is sent once it is known to run, but its
 		// time is counted from now. Or it was sent, and only the time is shorter.
@@ -80,36 +80,14 @@ func (a *Agent) killCommand(t *task, grace time.Duration, reason *mesos.TaskStat
 	}
 }
 
-// terminate sends SIGTERM to a running command task and sees to its end.
-func (a *Agent) terminate(t *task) {
-	if t.framework.has(mesos.FrameworkInfo_Capability_TASK_KILLING_STATE) && t.state != mesos.TaskState_TASK_KILLING &&
-		!t.kill.because(mesos.TaskStatus_REASON_MAX_COMPLETION_TIME_REACHED) {
-		a.update(t, a.executorStatus(t, mesos.TaskState_TASK_KILLING, ""))
-	}
-	t.kill.acted = true
-	a.out.add(Signal{t.executor.container, sigterm})
-	a.armKill(t)
-}
-
-// armKill sends SIGKILL now if the grace is over, else when it will be.
-func (a *Agent) armKill(t *task) {
-	// The wall clock may have been set back since, which makes no grace longer.
-	left := min(t.kill.deadline.Sub(a.now.Wall), t.kill.deadline.Sub(t.kill.requested))
-	if left <= 0 {
-		t.kill.acted = true
-		a.destroy(t.executor)
-		return
-	}
-	a.setTimer(TimerKill, string(t.executor.container), left)
-}
-
 func (a *Agent) killFired(cid id.Container) {
 	e := a.runs[cid]
-	if e == nil || e.stage == ended {
+	if e == nil || e.stage == ended || e.doomed {
 		return
 	}
 	if t := e.only(); e.command && t != nil && t.kill != nil {
-		t.kill.acted = true
+		a.nextStep(t)
+		return
 	}
 	a.destroy(e)
 }
@@ -124,7 +102,7 @@ func (a *Agent) killCustom(t *task, p *mesos.KillPolicy) {
 	if e.terminating {
 		return
 	}
-	t.kill = &kill{requested: a.now.Wall, policy: p, acted: true}
+	t.kill = &kill{requested: a.now.Wall, began: a.now.Wall, custom: true, policy: p, acted: true}
 	a.persist(false, t.killRecord())
 	a.sendKill(t)
 }
@@ -140,9 +118,7 @@ func (t *task) killRecord() *stoapb.LogRecord {
 	if t.kill.unhealthy > 0 {
 		k.Unhealthy = proto.Uint32(t.kill.unhealthy)
 	}
-	if !t.kill.deadline.IsZero() {
-		k.Deadline = proto.Int64(t.kill.deadline.UnixNano())
-	}
+	t.kill.steps(k)
 	return &stoapb.LogRecord{Body: &stoapb.LogRecord_Kill{Kill: k}}
 }
 

@@ -18,6 +18,13 @@ func TestKill(t *testing.T) {
 		running = going + "started c1 11\n"
 		custom  = up + "run t executor=e\nforked c1 10\nstarted c1 11\n"
 	)
+	const (
+		policy   = " grace=4s prestop=bye timeout=8s drain=5s"
+		stopping = up + "run t" + policy + "\nforked c1 10\nstarted c1 11\nack t u1\n"
+		killing  = stopping + "kill t\n"
+		draining = killing + "advance 2s\nchecked c1 t -1 code=0\n"
+		bye      = `check c1 t -1 command /bin/sh ["sh" "-c" "bye"] in /var/stoa/slaves/A0/frameworks/f/executors/t/runs/c1 as "nobody" with LIBPROCESS_PORT=0 timeout=8s`
+	)
 	tests := []struct{ name, script, want string }{
 		{"waiting behind an operation",
 			up + "operation RESERVE disk=500 uuid=o1\noperation CREATE volume=v uuid=o2\nrun t\nkill t",
@@ -109,6 +116,53 @@ master(1) update t KILLED u1 by agent REASON_TASK_KILLED_DURING_LAUNCH "Killed b
 			"answer 200\nexecutor(1) SUBSCRIBED e in c1 of A0\nexecutor(1) KILL t grace 4s"},
 		{"custom, executor shutting down", custom + "subscribe e 1\nshutdown-executor e\nkill t", ""},
 		{"SHUTDOWN of a command task's executor", running + "shutdown-executor t", "log kill t\nsignal c1 15\ntimer kill c1 at 3s"},
+		{"pre_stop of the task", stopping + "kill t", "log kill t PRE_STOP\n" + bye + "\ntimer kill c1 at 8s"},
+		{"pre_stop, TASK_KILLING first", "framework f killing\n" + stopping + "kill t",
+			"log kill t PRE_STOP\nlog update t KILLING u2 by executor in c1 pid 11 on disk\n" +
+				"master(1) update t KILLING u2 by executor in c1 pid 11 latest KILLING\n" + bye + "\ntimer kill c1 at 8s"},
+		{"pre_stop of the call", running + "kill t" + policy, "log kill t PRE_STOP\n" + bye + "\ntimer kill c1 at 8s"},
+		{"pre_stop's own timeout", running + "ack t u1\nkill t prestop=bye\nadvance 10s", "stop-checks c1 t\nlog kill t\nsignal c1 15\ntimer kill c1 at 13s"},
+		{"pre_stop is done", draining + "advance 0s\nkill t", ""},
+		{"pre_stop is done, the drain follows", killing + "advance 2s\nchecked c1 t -1 code=0", "log kill t DRAINING\ntimer kill c1 at 7s"},
+		{"the drain is over", draining + "advance 5s", "log kill t\nsignal c1 15\ntimer kill c1 at 11s"},
+		{"the clock is set while the drain waits", draining + "wall -1h\nadvance 5s\nwall 2h\nadvance 4s", "destroy c1"},
+		{"the grace after it is over", draining + "advance 5s\nadvance 4s", "destroy c1"},
+		{"pre_stop takes too long", killing + "advance 8s", "stop-checks c1 t\nlog kill t DRAINING\ntimer kill c1 at 13s"},
+		{"pre_stop takes too long, and its answer is late", killing + "advance 8s\nchecked c1 t -1 code=0", ""},
+		{"pre_stop alone", running + "kill t prestop=bye\nchecked c1 t -1 code=0", "log kill t\nsignal c1 15\ntimer kill c1 at 3s"},
+		{"a drain alone", running + "kill t drain=5s", "log kill t DRAINING\ntimer kill c1 at 5s"},
+		{"pre_stop, the task ends by it", "framework f killing\n" + killing + "ack t u2\nexited c1 wait=0",
+			`log update t KILLED u3 by executor "Command exited with status 0" in c1 pid 11 on disk
+stop-checks c1 t
+master(1) update t KILLED u3 by executor "Command exited with status 0" in c1 pid 11 latest KILLED
+destroy c1`},
+		{"pre_stop failed", killing + "checked c1 t -1 code=3 output=oh\nadvance 5s\nexited c1 wait=15",
+			`log update t KILLED u2 by executor "Command terminated with signal Terminated; pre_stop before it: the command exited with status 3: oh" in c1 pid 11 on disk
+master(1) update t KILLED u2 by executor "Command terminated with signal Terminated; pre_stop before it: the command exited with status 3: oh" in c1 pid 11 latest KILLED
+destroy c1`},
+		{"pre_stop that cannot be run", running + "kill t prestop=\x00 drain=1s", "log kill t DRAINING\ntimer kill c1 at 1s"},
+		{"the same again while pre_stop runs", killing + "advance 1s\nkill t" + policy, ""},
+		{"the same again while the drain waits", draining + "advance 1s\nkill t" + policy, ""},
+		{"without a policy while pre_stop runs", running + "kill t" + policy + "\nadvance 1s\nkill t", "log kill t PRE_STOP\ntimer kill c1 at 8s"},
+		{"without pre_stop while it runs", killing + "advance 1s\nkill t grace=4s", "log kill t PRE_STOP\nstop-checks c1 t\nlog kill t\nsignal c1 15\ntimer kill c1 at 5s"},
+		{"without pre_stop while the drain waits", draining + "advance 1s\nkill t grace=1s", "log kill t DRAINING\nlog kill t\nsignal c1 15\ntimer kill c1 at 4s"},
+		{"without pre_stop at first", stopping + "kill t grace=1s", "log kill t\nsignal c1 15\ntimer kill c1 at 1s"},
+		{"after SIGTERM, with pre_stop", running + "kill t grace=4s\nadvance 1s\nkill t" + policy, ""},
+		{"pre_stop before it runs", up + "run t" + policy + "\nforked c1 10\nkill t", "log kill t\ntimer kill c1 at 4s"},
+		{"pre_stop, then a restart: not again, and the drain begins", killing + "advance 2s\nrestart\nstart boot1",
+			"adopt c1 boot=boot1 pid=10 start=77 task=11\nlog kill t DRAINING\ntimer kill c1 at 7s"},
+		{"pre_stop, then a restart long after", killing + "restart\nadvance 1h\nstart boot1",
+			"adopt c1 boot=boot1 pid=10 start=77 task=11\nlog kill t DRAINING\nlog kill t\ntimer kill c1 at 1h0m4s"},
+		{"pre_stop, then a restart, and it lives", killing + "advance 2s\nrestart\nstart boot1\nstarted c1 11", "timer kill c1 at 7s"},
+		{"the drain, then a restart", draining + "advance 1s\nrestart\nadvance 1s\nstart boot1\nstarted c1 11", "timer kill c1 at 7s"},
+		{"the drain is over during a restart", draining + "restart\nadvance 30s\nstart boot1\nstarted c1 11", "signal c1 15\ntimer kill c1 at 36s"},
+		{"the signal, then a restart", draining + "advance 5s\nrestart\nadvance 1s\nstart boot1\nstarted c1 11", "signal c1 15\ntimer kill c1 at 11s"},
+		{"pre_stop during adoption", stopping + "restart\nstart boot1\nlink 2\nregistered\nkill t\nadvance 1s\nstarted c1 11",
+			bye + "\ntimer kill c1 at 8s"},
+		{"pre_stop, then the agent stops its tasks", killing + "shutdown tasks", "log kill t PRE_STOP\nstop-checks c1 t\nlog kill t\nsignal c1 15\ntimer kill c1 at 4s\ntimer stop  at 10s"},
+		{"SHUTDOWN runs no pre_stop", stopping + "shutdown-executor t", "log kill t\nsignal c1 15\ntimer kill c1 at 4s"},
+		{"max_completion_time runs no pre_stop", up + "run t max=10s" + policy + "\nforked c1 10\nstarted c1 11\nack t u1\nadvance 10s", "log kill t\nsignal c1 15\ndestroy c1"},
+		{"custom, with pre_stop", custom + "subscribe e 1\nkill t prestop=bye grace=4s", "log kill t\nexecutor(1) KILL t grace 4s pre_stop bye"},
 		{"of a framework that is going", running + "shutdown-framework\nkill t", ""},
 	}
 	for _, tt := range tests {

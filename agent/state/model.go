@@ -126,11 +126,19 @@ func (t *task) owner() string { return string(t.framework.id) + "/" + string(t.i
 // kill is a kill that was asked for.
 type kill struct {
 	requested time.Time
-	deadline  time.Time                // SIGKILL is due; command tasks only
 	reason    *mesos.TaskStatus_Reason // of the final status, nil for a plain kill
+	custom    bool                     // of a custom executor's task
 	policy    *mesos.KillPolicy        // custom executors only
-	acted     bool                     // something was sent that may end the task
+	acted     bool                     // something was done that may end the task
 	unhealthy uint32                   // after so many failures of its health check
+
+	// Of command tasks: which step is under way since when, and how long each may take.
+	step                  killStep
+	began                 time.Time
+	timeout, drain, grace time.Duration
+	command               *mesos.CommandInfo // pre_stop, until it is begun
+	asking                bool               // pre_stop runs
+	failure               string             // of pre_stop, for the final status
 }
 
 func (k *kill) because(r mesos.TaskStatus_Reason) bool { return k.reason != nil && *k.reason == r }

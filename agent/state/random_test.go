@@ -279,7 +279,12 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 		}
 		return frame(runTaskFrame(max(epoch, b.agent.epoch), frameworkInfo(fw), info))
 	case 7, 8:
-		return frame(killTaskFrame(max(epoch, b.agent.epoch), fw, tid, time.Duration(d.n(12)-1)*time.Second))
+		m := killTaskFrame(max(epoch, b.agent.epoch), fw, tid, time.Duration(d.n(12)-1)*time.Second)
+		if p := m.GetKillTask().GetKillPolicy(); p != nil && d.n(3) == 0 {
+			p.DrainPeriod = seconds(d.pick("0s", "5s"))
+			p.PreStop = &mesos.CommandInfo{Value: proto.String(d.pick("bye", ""))}
+		}
+		return frame(m)
 	case 9, 10:
 		if len(heads) > 0 {
 			var f, x string
@@ -319,7 +324,7 @@ func anyInput(d dice, b *bench) (in Input, asks bool) {
 	case 15:
 		return frame(&stoapb.ToAgent{})
 	case 34, 35, 36:
-		in := Checked{Container: cid, Task: id.Task(tid), Check: d.n(4), Result: check.Result{Connected: d.n(2) == 0, Code: int32(d.n(3)), None: d.n(5) == 0}}
+		in := Checked{Container: cid, Task: id.Task(tid), Check: d.n(5) + preStopCheck, Result: check.Result{Connected: d.n(2) == 0, Code: int32(d.n(3)), None: d.n(5) == 0}}
 		if run != nil && run.only() != nil {
 			in.Task = run.only().id
 		}

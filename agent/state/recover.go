@@ -99,7 +99,7 @@ func (a *Agent) recoverTask(t *task) {
 	case e == nil:
 		a.update(t, a.agentStatus(t, mesos.TaskState_TASK_FAILED, mesos.TaskStatus_REASON_EXECUTOR_TERMINATED, exitText(container.Exit{})))
 	case e.command && t.kill != nil && e.stage != ended:
-		a.armKill(t)
+		a.resumeKill(t)
 	case e.command && e.stage == adopting:
 		a.armCompletion(t)
 	}

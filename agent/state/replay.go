@@ -255,11 +255,7 @@ func (a *Agent) replayKill(m *stoapb.KillRequested) {
 	if t == nil {
 		return
 	}
-	// Whether the signal was sent is not in the log; it may have been.
-	t.kill = &kill{reason: m.Reason, policy: m.GetKillPolicy(), acted: true, requested: time.Unix(0, m.GetRequested()), unhealthy: m.GetUnhealthy()}
-	if m.Deadline != nil {
-		t.kill.deadline = time.Unix(0, m.GetDeadline())
-	}
+	t.kill = killOf(m)
 }
 
 func (a *Agent) forgetTask(t *task) {

@@ -207,7 +207,11 @@ func (s *scenario) do(line string) []Effect {
 		}
 		return s.step(Frame{l, runTaskFrame(epoch, s.infos[fw], taskOf(arg(0), named))})
 	case "kill":
-		return s.frame(killTaskFrame(epoch, fw, arg(0), duration(named["grace"])))
+		m := killTaskFrame(epoch, fw, arg(0), duration(named["grace"]))
+		if p := policyOf(named); p != nil {
+			m.GetKillTask().KillPolicy = p
+		}
+		return s.frame(m)
 	case "ack":
 		uuid, _ := hex.DecodeString(s.names.lookup(arg(1)))
 		return s.frame(acknowledgeFrame(epoch, fw, arg(0), uuid))
@@ -318,14 +322,36 @@ func list(text string) []string {
 
 func stateOf(s string) mesos.TaskState { return mesos.TaskState(mesos.TaskState_value["TASK_"+s]) }
 
+func seconds(v string) *mesos.DurationInfo {
+	d, _ := time.ParseDuration(v)
+	return &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(d))}
+}
+
+// policyOf is a kill policy, nil if nothing of one is said.
+func policyOf(named map[string]string) *mesos.KillPolicy {
+	p := &mesos.KillPolicy{}
+	if v, ok := named["grace"]; ok {
+		p.GracePeriod = seconds(v)
+	}
+	if v, ok := named["prestop"]; ok {
+		p.PreStop = &mesos.CommandInfo{Value: &v}
+	}
+	if v, ok := named["timeout"]; ok {
+		p.PreStopTimeout = seconds(v)
+	}
+	if v, ok := named["drain"]; ok {
+		p.DrainPeriod = seconds(v)
+	}
+	if proto.Equal(p, &mesos.KillPolicy{}) {
+		return nil
+	}
+	return p
+}
+
 func taskOf(tid string, named map[string]string) *mesos.TaskInfo {
 	t := commandTask(tid)
 	if e, ok := named["executor"]; ok {
 		t = customTask(tid, e)
-	}
-	seconds := func(v string) *mesos.DurationInfo {
-		d, _ := time.ParseDuration(v)
-		return &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(d))}
 	}
 	limit := func(name, v string) {
 		x, _ := strconv.ParseFloat(v, 64)
@@ -348,8 +374,8 @@ func taskOf(tid string, named map[string]string) *mesos.TaskInfo {
 			c.User = proto.String(v)
 		case "uri":
 			c.Uris = []*mesos.CommandInfo_URI{{Value: proto.String(v)}}
-		case "grace":
-			t.KillPolicy = &mesos.KillPolicy{GracePeriod: seconds(v)}
+		case "grace", "prestop", "timeout", "drain":
+			t.KillPolicy = policyOf(named)
 		case "max":
 			t.MaxCompletionTime = seconds(v)
 		case "shutdown-grace":

@@ -33,7 +33,7 @@ func (a *Agent) shutdown(in Shutdown) {
 		case !e.command:
 			a.shutdownRun(e, min(a.shutdownGrace(e), stopBound))
 		case t != nil:
-			a.killCommand(t, min(a.grace(t, nil), stopBound), nil)
+			a.killCommand(t, manner{grace: min(a.grace(t, nil), stopBound)}, nil)
 		default:
 			a.destroy(e)
 		}
@@ -45,7 +45,7 @@ func (a *Agent) shutdown(in Shutdown) {
 func (a *Agent) stopNow(e *executor) {
 	if t := e.only(); e.command && t != nil {
 		if t.kill == nil {
-			t.kill = &kill{requested: a.now.Wall, deadline: a.now.Wall}
+			t.kill = &kill{requested: a.now.Wall, began: a.now.Wall}
 			a.persist(false, t.killRecord())
 		}
 		t.kill.acted = true

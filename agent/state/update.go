@@ -89,6 +89,7 @@ func (a *Agent) leave(t *task) {
 		return
 	}
 	a.stopChecks(t)
+	a.breakOff(t)
 	delete(e.tasks, t.id)
 	if e.command {
 		a.stopTimer(TimerCompletion, t.owner())

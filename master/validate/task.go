@@ -53,10 +53,26 @@ func Task(t *mesos.TaskInfo, resources resource.Resources) error {
 }
 
 func killPolicy(p *mesos.KillPolicy) error {
-	if p.GetGracePeriod().GetNanoseconds() < 0 {
+	switch c := p.GetPreStop(); {
+	case p.GetGracePeriod().GetNanoseconds() < 0:
 		return errors.New("'grace_period' must not be negative")
+	case p.GetDrainPeriod().GetNanoseconds() < 0:
+		return errors.New("'drain_period' must not be negative")
+	case c == nil && p.GetPreStopTimeout() != nil:
+		return errors.New("'pre_stop_timeout' is set without 'pre_stop'")
+	case c == nil:
+		return nil
+	case p.PreStopTimeout != nil && p.GetPreStopTimeout().GetNanoseconds() <= 0:
+		return errors.New("'pre_stop_timeout' must be more than 0")
+	case c.GetValue() == "":
+		return errors.New("'pre_stop.value' must be set")
+	case c.User != nil:
+		return errors.New("'pre_stop.user' is not supported: it runs as the task does")
+	case len(c.Uris) > 0:
+		return errors.New("'pre_stop.uris' is not supported: nothing is fetched for it")
+	default:
+		return wrap("'pre_stop' is invalid", first(command(c), commandUnsupported("pre_stop", c)))
 	}
-	return nil
 }
 
 func taskResources(t *mesos.TaskInfo, r resource.Resources) error {

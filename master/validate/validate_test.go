@@ -69,6 +69,7 @@ func TestCall(t *testing.T) {
 		`type: ACKNOWLEDGE_OPERATION_STATUS acknowledge_operation_status { agent_id { value: "a" } operation_id { value: "o" } ` + uuid + ` } ` + id: "",
 		`type: UPDATE_FRAMEWORK update_framework { framework_info { user: "u" name: "n" } } ` + id:                                                   "'framework_id' differs",
 		`type: KILL kill { task_id { value: "t" } kill_policy { grace_period { nanoseconds: -1 } } } ` + id:                                          "'grace_period' must not be negative",
+		`type: KILL kill { task_id { value: "t" } kill_policy { pre_stop { } } } ` + id: "'pre_stop.value' must be set",
 		`type: KILL kill { } ` + id: "task_id",
 	} {
 		expect(t, call, Call(text(t, &schedulerpb.Call{}, call)), want)
@@ -196,6 +197,15 @@ func TestTask(t *testing.T) {
 		{``, "", "Task uses no resources"},
 		{some, "gpus:0.5", "GPUs are given as whole numbers"},
 		{some + `kill_policy { grace_period { nanoseconds: -1 } }`, "cpus:1", "'kill_policy' is invalid"},
+		{some + `kill_policy { pre_stop { value: "bye" } pre_stop_timeout { nanoseconds: 1 } drain_period { nanoseconds: 0 } }`, "cpus:1", ""},
+		{some + `kill_policy { drain_period { nanoseconds: 1 } }`, "cpus:1", ""},
+		{some + `kill_policy { drain_period { nanoseconds: -1 } }`, "cpus:1", "'drain_period' must not be negative"},
+		{some + `kill_policy { pre_stop { } }`, "cpus:1", "'pre_stop.value' must be set"},
+		{some + `kill_policy { pre_stop { value: "bye" user: "u" } }`, "cpus:1", "'pre_stop.user' is not supported"},
+		{some + `kill_policy { pre_stop { value: "bye" uris { value: "u" } } }`, "cpus:1", "'pre_stop.uris' is not supported"},
+		{some + `kill_policy { pre_stop { value: "bye" environment { variables { name: "A" } } } }`, "cpus:1", "'pre_stop' is invalid: environment variable 'A'"},
+		{some + `kill_policy { pre_stop { value: "bye" } pre_stop_timeout { nanoseconds: 0 } }`, "cpus:1", "'pre_stop_timeout' must be more than 0"},
+		{some + `kill_policy { pre_stop_timeout { nanoseconds: 1 } }`, "cpus:1", "without 'pre_stop'"},
 		{some + `max_completion_time { nanoseconds: -1 }`, "cpus:1", "'max_completion_time' must not be negative"},
 		{some + `limits { key: "disk" value { value: 1 } }`, "cpus:1", "only cpus and mem can be limited"},
 		{some + `limits { key: "mem" value { value: 64 } }`, "cpus:1", "limits mem without requesting any"},

@@ -30,6 +30,39 @@ func (f *scheduler) checked(info *mesos.TaskInfo, t *taskTruth) {
 	info.Probes = []*mesos.Probe{{Index: proto.Uint32(4), Protocol: mesos.Probe_TCP.Enum(), Port: port, IntervalSeconds: &interval}}
 }
 
+// killPolicy has a grace of at most most; some do more before SIGTERM.
+func (w *world) killPolicy(most time.Duration) *mesos.KillPolicy {
+	p := &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(w.between(0, most)))}}
+	if w.chance(0.3) {
+		p.PreStop = &mesos.CommandInfo{Value: proto.String("bye")}
+		p.PreStopTimeout = &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(w.between(500*time.Millisecond, 5*time.Second)))}
+	}
+	if w.chance(0.2) {
+		p.DrainPeriod = &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(w.between(0, 10*time.Second)))}
+	}
+	return p
+}
+
+// preStop is begun once at most in the life of a task, for a KILL that somebody sent; it
+// may hang, and fail.
+func (a *agentProcess) preStop(e state.Check, t *taskTruth) {
+	w := a.w
+	if t.preStops++; t.preStops > 1 || !t.killed {
+		w.fail("pre_stop is run once, before a kill", "%s on %s: it is begun for the %d. time, killed: %t", t.id, a.m.name, t.preStops, t.killed)
+	}
+	w.count["pre_stop: begun"]++
+	if w.chance(0.2) {
+		return
+	}
+	code := pick(w, []int32{0, 0, 3})
+	w.at(w.between(time.Millisecond, 5*time.Second), func() {
+		if a.alive {
+			w.count["pre_stop: ended"]++
+			a.step(state.Checked{Container: e.Container, Task: e.Task, Check: e.Check, Result: check.Result{Code: code}})
+		}
+	})
+}
+
 // sick reports whether checks of a task fail by now.
 func (t *taskTruth) sick(now time.Duration) bool {
 	return t.sickAfter != 0 && t.starts > 0 && now >= t.startedAt+t.sickAfter
@@ -38,6 +71,10 @@ func (t *taskTruth) sick(now time.Duration) bool {
 // ask carries out a check; what comes after the check was broken off must do no harm.
 func (a *agentProcess) ask(e state.Check) {
 	t := a.w.truth.get(string(e.Task))
+	if e.Check < 0 {
+		a.preStop(e, t)
+		return
+	}
 	a.w.at(a.w.between(time.Millisecond, 2*time.Second), func() {
 		if a.alive {
 			a.step(state.Checked{Container: e.Container, Task: e.Task, Check: e.Check, Result: check.Result{Connected: !t.sick(a.w.now)}})

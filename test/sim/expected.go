@@ -84,6 +84,7 @@ var expected = []string{
 	"update: TASK_RUNNING", "update: TASK_FINISHED", "update: TASK_FAILED", "update: TASK_KILLED", "update: TASK_LOST", "update: TASK_UNREACHABLE",
 	"update: TASK_DROPPED", "update: TASK_ERROR", "update: TASK_GONE", "update: TASK_KILLING", "update: TASK_STARTING", "update: repeated",
 	"agent effect: Check", "agent effect: StopChecks", "agent input: Checked", "agent input: Fired check", "check: kills",
+	"pre_stop: begun", "pre_stop: ended", "agent effect: Persist Kill DRAINING", "agent effect: Persist Kill PRE_STOP",
 	"check: success told of a health check", "check: success told of a check", "check: success told of a probe",
 	"check: failure told of a health check", "check: failure told of a check", "check: failure told of a probe",
 	"volume: written", "container: OOM", "executor reused", "operation read: OPERATION_FINISHED", "operation read: OPERATION_FAILED",

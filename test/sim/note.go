@@ -177,6 +177,9 @@ func (a *agentProcess) noteEffect(e agent.Effect) {
 	switch e := e.(type) {
 	case agent.Persist:
 		kind += " " + body(e.Record.GetBody())
+		if step := e.Record.GetKill().GetStep(); step != 0 {
+			kind += " " + step.String()
+		}
 		msg, fields = e.Record, []any{e.Sync}
 	case agent.ToMaster:
 		kind += " " + body(e.Msg.GetBody())

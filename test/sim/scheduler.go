@@ -436,7 +436,7 @@ func (f *scheduler) kill(t *work) {
 		k.AgentId = &mesos.AgentID{Value: proto.String(t.agent)}
 	}
 	if f.w.chance(0.3) {
-		k.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(f.w.between(0, 20*time.Second)))}}
+		k.KillPolicy = f.w.killPolicy(20 * time.Second)
 	}
 	f.call(&schedulerpb.Call{Type: schedulerpb.Call_KILL.Enum(), Kill: k})
 }
@@ -697,7 +697,7 @@ func (f *scheduler) task(o *mesos.Offer, bag resource.Resources) (*mesos.TaskInf
 		}
 	}
 	if w.chance(0.2) {
-		info.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(w.between(0, 10*time.Second)))}}
+		info.KillPolicy = w.killPolicy(10 * time.Second)
 	}
 	truth := &taskTruth{id: id, fw: f, owner: f.id, custom: custom}
 	if !custom {

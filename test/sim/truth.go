@@ -52,6 +52,7 @@ type taskTruth struct {
 
 	sickAfter time.Duration // its start; 0 is never
 	failures  uint32        // of its probe, as its framework was told
+	preStops  int           // times its pre_stop was begun
 
 	killed    bool // anybody asked for its end, or may have
 	killAt    time.Duration

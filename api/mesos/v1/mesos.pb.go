@@ -3955,7 +3955,22 @@ func (x *ProbeResult) GetFailuresInGrace() uint32 {
 type KillPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Between SIGTERM and SIGKILL; 3 s if not set.
-	GracePeriod   *DurationInfo `protobuf:"bytes,1,opt,name=grace_period,json=gracePeriod" json:"grace_period,omitempty"`
+	GracePeriod *DurationInfo `protobuf:"bytes,1,opt,name=grace_period,json=gracePeriod" json:"grace_period,omitempty"`
+	// Stoa's extension: run once by the agent in the task's container before SIGTERM, when
+	// TASK_KILLING has been sent. Only `value`, `shell`, `arguments` and `environment` are used;
+	// `user` and `uris` are refused. Its result changes nothing: a failure is told in the message
+	// of the task's end. Only a KILL of a command task that is TASK_RUNNING runs it; the end of
+	// `max_completion_time`, a failed health check, the end of an executor, of a framework and of
+	// the agent do not. A kill_policy of the KILL call replaces the task's, in these three fields as
+	// a whole, and another KILL while this goes on can only shorten each part: one without
+	// `pre_stop` and `drain_period` goes on to SIGTERM at once. A custom executor gets the policy
+	// as it is.
+	PreStop *CommandInfo `protobuf:"bytes,10000,opt,name=pre_stop,json=preStop" json:"pre_stop,omitempty"`
+	// Stoa's extension: how long `pre_stop` may take; 10 s if not set.
+	PreStopTimeout *DurationInfo `protobuf:"bytes,10001,opt,name=pre_stop_timeout,json=preStopTimeout" json:"pre_stop_timeout,omitempty"`
+	// Stoa's extension: waited after `pre_stop`, or without one after TASK_KILLING, and before
+	// SIGTERM; 0 if not set.
+	DrainPeriod   *DurationInfo `protobuf:"bytes,10002,opt,name=drain_period,json=drainPeriod" json:"drain_period,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3993,6 +4008,27 @@ func (*KillPolicy) Descriptor() ([]byte, []int) {
 func (x *KillPolicy) GetGracePeriod() *DurationInfo {
 	if x != nil {
 		return x.GracePeriod
+	}
+	return nil
+}
+
+func (x *KillPolicy) GetPreStop() *CommandInfo {
+	if x != nil {
+		return x.PreStop
+	}
+	return nil
+}
+
+func (x *KillPolicy) GetPreStopTimeout() *DurationInfo {
+	if x != nil {
+		return x.PreStopTimeout
+	}
+	return nil
+}
+
+func (x *KillPolicy) GetDrainPeriod() *DurationInfo {
+	if x != nil {
+		return x.DrainPeriod
 	}
 	return nil
 }
@@ -15295,10 +15331,13 @@ const file_mesos_v1_mesos_proto_rawDesc = "" +
 	"\flast_success\x18\x05 \x01(\x01R\vlastSuccess\x12!\n" +
 	"\flast_failure\x18\x06 \x01(\x01R\vlastFailure\x12,\n" +
 	"\x12last_failure_cause\x18\a \x01(\tR\x10lastFailureCause\x12*\n" +
-	"\x11failures_in_grace\x18\b \x01(\rR\x0ffailuresInGrace\"G\n" +
+	"\x11failures_in_grace\x18\b \x01(\rR\x0ffailuresInGrace\"\xf9\x01\n" +
 	"\n" +
 	"KillPolicy\x129\n" +
-	"\fgrace_period\x18\x01 \x01(\v2\x16.mesos.v1.DurationInfoR\vgracePeriod\"\xee\x02\n" +
+	"\fgrace_period\x18\x01 \x01(\v2\x16.mesos.v1.DurationInfoR\vgracePeriod\x121\n" +
+	"\bpre_stop\x18\x90N \x01(\v2\x15.mesos.v1.CommandInfoR\apreStop\x12A\n" +
+	"\x10pre_stop_timeout\x18\x91N \x01(\v2\x16.mesos.v1.DurationInfoR\x0epreStopTimeout\x12:\n" +
+	"\fdrain_period\x18\x92N \x01(\v2\x16.mesos.v1.DurationInfoR\vdrainPeriod\"\xee\x02\n" +
 	"\vCommandInfo\x12-\n" +
 	"\x04uris\x18\x01 \x03(\v2\x19.mesos.v1.CommandInfo.URIR\x04uris\x127\n" +
 	"\venvironment\x18\x02 \x01(\v2\x15.mesos.v1.EnvironmentR\venvironment\x12\x1a\n" +
@@ -16790,321 +16829,324 @@ var file_mesos_v1_mesos_proto_depIdxs = []int32{
 	8,   // 20: mesos.v1.Probe.protocol:type_name -> mesos.v1.Probe.Protocol
 	27,  // 21: mesos.v1.Probe.ip_protocol:type_name -> mesos.v1.NetworkInfo.Protocol
 	44,  // 22: mesos.v1.KillPolicy.grace_period:type_name -> mesos.v1.DurationInfo
-	135, // 23: mesos.v1.CommandInfo.uris:type_name -> mesos.v1.CommandInfo.URI
-	92,  // 24: mesos.v1.CommandInfo.environment:type_name -> mesos.v1.Environment
-	9,   // 25: mesos.v1.ExecutorInfo.type:type_name -> mesos.v1.ExecutorInfo.Type
-	39,  // 26: mesos.v1.ExecutorInfo.executor_id:type_name -> mesos.v1.ExecutorID
-	35,  // 27: mesos.v1.ExecutorInfo.framework_id:type_name -> mesos.v1.FrameworkID
-	56,  // 28: mesos.v1.ExecutorInfo.command:type_name -> mesos.v1.CommandInfo
-	109, // 29: mesos.v1.ExecutorInfo.container:type_name -> mesos.v1.ContainerInfo
-	67,  // 30: mesos.v1.ExecutorInfo.resources:type_name -> mesos.v1.Resource
-	116, // 31: mesos.v1.ExecutorInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
-	44,  // 32: mesos.v1.ExecutorInfo.shutdown_grace_period:type_name -> mesos.v1.DurationInfo
-	112, // 33: mesos.v1.ExecutorInfo.labels:type_name -> mesos.v1.Labels
-	136, // 34: mesos.v1.DomainInfo.fault_domain:type_name -> mesos.v1.DomainInfo.FaultDomain
-	45,  // 35: mesos.v1.MasterInfo.address:type_name -> mesos.v1.Address
-	58,  // 36: mesos.v1.MasterInfo.domain:type_name -> mesos.v1.DomainInfo
-	139, // 37: mesos.v1.MasterInfo.capabilities:type_name -> mesos.v1.MasterInfo.Capability
-	67,  // 38: mesos.v1.AgentInfo.resources:type_name -> mesos.v1.Resource
-	66,  // 39: mesos.v1.AgentInfo.attributes:type_name -> mesos.v1.Attribute
-	37,  // 40: mesos.v1.AgentInfo.id:type_name -> mesos.v1.AgentID
-	58,  // 41: mesos.v1.AgentInfo.domain:type_name -> mesos.v1.DomainInfo
-	12,  // 42: mesos.v1.CSIPluginContainerInfo.services:type_name -> mesos.v1.CSIPluginContainerInfo.Service
-	56,  // 43: mesos.v1.CSIPluginContainerInfo.command:type_name -> mesos.v1.CommandInfo
-	67,  // 44: mesos.v1.CSIPluginContainerInfo.resources:type_name -> mesos.v1.Resource
-	109, // 45: mesos.v1.CSIPluginContainerInfo.container:type_name -> mesos.v1.ContainerInfo
-	12,  // 46: mesos.v1.CSIPluginEndpoint.csi_service:type_name -> mesos.v1.CSIPluginContainerInfo.Service
-	61,  // 47: mesos.v1.CSIPluginInfo.containers:type_name -> mesos.v1.CSIPluginContainerInfo
-	62,  // 48: mesos.v1.CSIPluginInfo.endpoints:type_name -> mesos.v1.CSIPluginEndpoint
-	41,  // 49: mesos.v1.ResourceProviderInfo.id:type_name -> mesos.v1.ResourceProviderID
-	66,  // 50: mesos.v1.ResourceProviderInfo.attributes:type_name -> mesos.v1.Attribute
-	148, // 51: mesos.v1.ResourceProviderInfo.default_reservations:type_name -> mesos.v1.Resource.ReservationInfo
-	141, // 52: mesos.v1.ResourceProviderInfo.storage:type_name -> mesos.v1.ResourceProviderInfo.Storage
-	13,  // 53: mesos.v1.Value.type:type_name -> mesos.v1.Value.Type
-	142, // 54: mesos.v1.Value.scalar:type_name -> mesos.v1.Value.Scalar
-	144, // 55: mesos.v1.Value.ranges:type_name -> mesos.v1.Value.Ranges
-	145, // 56: mesos.v1.Value.set:type_name -> mesos.v1.Value.Set
-	146, // 57: mesos.v1.Value.text:type_name -> mesos.v1.Value.Text
-	13,  // 58: mesos.v1.Attribute.type:type_name -> mesos.v1.Value.Type
-	142, // 59: mesos.v1.Attribute.scalar:type_name -> mesos.v1.Value.Scalar
-	144, // 60: mesos.v1.Attribute.ranges:type_name -> mesos.v1.Value.Ranges
-	145, // 61: mesos.v1.Attribute.set:type_name -> mesos.v1.Value.Set
-	146, // 62: mesos.v1.Attribute.text:type_name -> mesos.v1.Value.Text
-	41,  // 63: mesos.v1.Resource.provider_id:type_name -> mesos.v1.ResourceProviderID
-	13,  // 64: mesos.v1.Resource.type:type_name -> mesos.v1.Value.Type
-	142, // 65: mesos.v1.Resource.scalar:type_name -> mesos.v1.Value.Scalar
-	144, // 66: mesos.v1.Resource.ranges:type_name -> mesos.v1.Value.Ranges
-	145, // 67: mesos.v1.Resource.set:type_name -> mesos.v1.Value.Set
-	147, // 68: mesos.v1.Resource.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
-	148, // 69: mesos.v1.Resource.reservation:type_name -> mesos.v1.Resource.ReservationInfo
-	148, // 70: mesos.v1.Resource.reservations:type_name -> mesos.v1.Resource.ReservationInfo
-	149, // 71: mesos.v1.Resource.disk:type_name -> mesos.v1.Resource.DiskInfo
-	150, // 72: mesos.v1.Resource.revocable:type_name -> mesos.v1.Resource.RevocableInfo
-	151, // 73: mesos.v1.Resource.shared:type_name -> mesos.v1.Resource.SharedInfo
-	69,  // 74: mesos.v1.SNMPStatistics.ip_stats:type_name -> mesos.v1.IpStatistics
-	70,  // 75: mesos.v1.SNMPStatistics.icmp_stats:type_name -> mesos.v1.IcmpStatistics
-	71,  // 76: mesos.v1.SNMPStatistics.tcp_stats:type_name -> mesos.v1.TcpStatistics
-	72,  // 77: mesos.v1.SNMPStatistics.udp_stats:type_name -> mesos.v1.UdpStatistics
-	153, // 78: mesos.v1.DiskStatistics.source:type_name -> mesos.v1.Resource.DiskInfo.Source
-	152, // 79: mesos.v1.DiskStatistics.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
-	74,  // 80: mesos.v1.ResourceStatistics.disk_statistics:type_name -> mesos.v1.DiskStatistics
-	209, // 81: mesos.v1.ResourceStatistics.blkio_statistics:type_name -> mesos.v1.CgroupInfo.Blkio.Statistics
-	77,  // 82: mesos.v1.ResourceStatistics.perf:type_name -> mesos.v1.PerfStatistics
-	157, // 83: mesos.v1.ResourceStatistics.net_rate_statistics:type_name -> mesos.v1.ResourceStatistics.RateStatistics
-	143, // 84: mesos.v1.ResourceStatistics.net_ephemeral_ports:type_name -> mesos.v1.Value.Range
-	68,  // 85: mesos.v1.ResourceStatistics.net_traffic_control_statistics:type_name -> mesos.v1.TrafficControlStatistics
-	73,  // 86: mesos.v1.ResourceStatistics.net_snmp_statistics:type_name -> mesos.v1.SNMPStatistics
-	158, // 87: mesos.v1.ResourceUsage.executors:type_name -> mesos.v1.ResourceUsage.Executor
-	67,  // 88: mesos.v1.ResourceUsage.total:type_name -> mesos.v1.Resource
-	161, // 89: mesos.v1.OfferFilters.min_allocatable_resources:type_name -> mesos.v1.OfferFilters.MinAllocatableResources
-	37,  // 90: mesos.v1.Request.agent_id:type_name -> mesos.v1.AgentID
-	67,  // 91: mesos.v1.Request.resources:type_name -> mesos.v1.Resource
-	36,  // 92: mesos.v1.Offer.id:type_name -> mesos.v1.OfferID
-	35,  // 93: mesos.v1.Offer.framework_id:type_name -> mesos.v1.FrameworkID
-	37,  // 94: mesos.v1.Offer.agent_id:type_name -> mesos.v1.AgentID
-	46,  // 95: mesos.v1.Offer.url:type_name -> mesos.v1.URL
-	58,  // 96: mesos.v1.Offer.domain:type_name -> mesos.v1.DomainInfo
-	67,  // 97: mesos.v1.Offer.resources:type_name -> mesos.v1.Resource
-	66,  // 98: mesos.v1.Offer.attributes:type_name -> mesos.v1.Attribute
-	39,  // 99: mesos.v1.Offer.executor_ids:type_name -> mesos.v1.ExecutorID
-	47,  // 100: mesos.v1.Offer.unavailability:type_name -> mesos.v1.Unavailability
-	147, // 101: mesos.v1.Offer.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
-	36,  // 102: mesos.v1.InverseOffer.id:type_name -> mesos.v1.OfferID
-	46,  // 103: mesos.v1.InverseOffer.url:type_name -> mesos.v1.URL
-	35,  // 104: mesos.v1.InverseOffer.framework_id:type_name -> mesos.v1.FrameworkID
-	37,  // 105: mesos.v1.InverseOffer.agent_id:type_name -> mesos.v1.AgentID
-	47,  // 106: mesos.v1.InverseOffer.unavailability:type_name -> mesos.v1.Unavailability
-	67,  // 107: mesos.v1.InverseOffer.resources:type_name -> mesos.v1.Resource
-	38,  // 108: mesos.v1.TaskInfo.task_id:type_name -> mesos.v1.TaskID
-	37,  // 109: mesos.v1.TaskInfo.agent_id:type_name -> mesos.v1.AgentID
-	67,  // 110: mesos.v1.TaskInfo.resources:type_name -> mesos.v1.Resource
-	57,  // 111: mesos.v1.TaskInfo.executor:type_name -> mesos.v1.ExecutorInfo
-	56,  // 112: mesos.v1.TaskInfo.command:type_name -> mesos.v1.CommandInfo
-	109, // 113: mesos.v1.TaskInfo.container:type_name -> mesos.v1.ContainerInfo
-	52,  // 114: mesos.v1.TaskInfo.health_check:type_name -> mesos.v1.HealthCheck
-	51,  // 115: mesos.v1.TaskInfo.check:type_name -> mesos.v1.CheckInfo
-	55,  // 116: mesos.v1.TaskInfo.kill_policy:type_name -> mesos.v1.KillPolicy
-	112, // 117: mesos.v1.TaskInfo.labels:type_name -> mesos.v1.Labels
-	116, // 118: mesos.v1.TaskInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
-	44,  // 119: mesos.v1.TaskInfo.max_completion_time:type_name -> mesos.v1.DurationInfo
-	174, // 120: mesos.v1.TaskInfo.limits:type_name -> mesos.v1.TaskInfo.LimitsEntry
-	53,  // 121: mesos.v1.TaskInfo.probes:type_name -> mesos.v1.Probe
-	82,  // 122: mesos.v1.TaskGroupInfo.tasks:type_name -> mesos.v1.TaskInfo
-	38,  // 123: mesos.v1.Task.task_id:type_name -> mesos.v1.TaskID
-	35,  // 124: mesos.v1.Task.framework_id:type_name -> mesos.v1.FrameworkID
-	39,  // 125: mesos.v1.Task.executor_id:type_name -> mesos.v1.ExecutorID
-	37,  // 126: mesos.v1.Task.agent_id:type_name -> mesos.v1.AgentID
-	1,   // 127: mesos.v1.Task.state:type_name -> mesos.v1.TaskState
-	67,  // 128: mesos.v1.Task.resources:type_name -> mesos.v1.Resource
-	90,  // 129: mesos.v1.Task.statuses:type_name -> mesos.v1.TaskStatus
-	1,   // 130: mesos.v1.Task.status_update_state:type_name -> mesos.v1.TaskState
-	112, // 131: mesos.v1.Task.labels:type_name -> mesos.v1.Labels
-	116, // 132: mesos.v1.Task.discovery:type_name -> mesos.v1.DiscoveryInfo
-	109, // 133: mesos.v1.Task.container:type_name -> mesos.v1.ContainerInfo
-	52,  // 134: mesos.v1.Task.health_check:type_name -> mesos.v1.HealthCheck
-	55,  // 135: mesos.v1.Task.kill_policy:type_name -> mesos.v1.KillPolicy
-	175, // 136: mesos.v1.Task.limits:type_name -> mesos.v1.Task.LimitsEntry
-	67,  // 137: mesos.v1.TaskResourceLimitation.resources:type_name -> mesos.v1.Resource
-	35,  // 138: mesos.v1.Operation.framework_id:type_name -> mesos.v1.FrameworkID
-	37,  // 139: mesos.v1.Operation.agent_id:type_name -> mesos.v1.AgentID
-	163, // 140: mesos.v1.Operation.info:type_name -> mesos.v1.Offer.Operation
-	88,  // 141: mesos.v1.Operation.latest_status:type_name -> mesos.v1.OperationStatus
-	88,  // 142: mesos.v1.Operation.statuses:type_name -> mesos.v1.OperationStatus
-	86,  // 143: mesos.v1.Operation.uuid:type_name -> mesos.v1.UUID
-	42,  // 144: mesos.v1.OperationStatus.operation_id:type_name -> mesos.v1.OperationID
-	2,   // 145: mesos.v1.OperationStatus.state:type_name -> mesos.v1.OperationState
-	67,  // 146: mesos.v1.OperationStatus.converted_resources:type_name -> mesos.v1.Resource
-	86,  // 147: mesos.v1.OperationStatus.uuid:type_name -> mesos.v1.UUID
-	37,  // 148: mesos.v1.OperationStatus.agent_id:type_name -> mesos.v1.AgentID
-	41,  // 149: mesos.v1.OperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
-	6,   // 150: mesos.v1.CheckStatusInfo.type:type_name -> mesos.v1.CheckInfo.Type
-	176, // 151: mesos.v1.CheckStatusInfo.command:type_name -> mesos.v1.CheckStatusInfo.Command
-	177, // 152: mesos.v1.CheckStatusInfo.http:type_name -> mesos.v1.CheckStatusInfo.Http
-	178, // 153: mesos.v1.CheckStatusInfo.tcp:type_name -> mesos.v1.CheckStatusInfo.Tcp
-	38,  // 154: mesos.v1.TaskStatus.task_id:type_name -> mesos.v1.TaskID
-	1,   // 155: mesos.v1.TaskStatus.state:type_name -> mesos.v1.TaskState
-	17,  // 156: mesos.v1.TaskStatus.source:type_name -> mesos.v1.TaskStatus.Source
-	18,  // 157: mesos.v1.TaskStatus.reason:type_name -> mesos.v1.TaskStatus.Reason
-	37,  // 158: mesos.v1.TaskStatus.agent_id:type_name -> mesos.v1.AgentID
-	39,  // 159: mesos.v1.TaskStatus.executor_id:type_name -> mesos.v1.ExecutorID
-	89,  // 160: mesos.v1.TaskStatus.check_status:type_name -> mesos.v1.CheckStatusInfo
-	112, // 161: mesos.v1.TaskStatus.labels:type_name -> mesos.v1.Labels
-	110, // 162: mesos.v1.TaskStatus.container_status:type_name -> mesos.v1.ContainerStatus
-	43,  // 163: mesos.v1.TaskStatus.unreachable_time:type_name -> mesos.v1.TimeInfo
-	85,  // 164: mesos.v1.TaskStatus.limitation:type_name -> mesos.v1.TaskResourceLimitation
-	54,  // 165: mesos.v1.TaskStatus.probe_results:type_name -> mesos.v1.ProbeResult
-	179, // 166: mesos.v1.Environment.variables:type_name -> mesos.v1.Environment.Variable
-	93,  // 167: mesos.v1.Parameters.parameter:type_name -> mesos.v1.Parameter
-	95,  // 168: mesos.v1.Credentials.credentials:type_name -> mesos.v1.Credential
-	20,  // 169: mesos.v1.Secret.type:type_name -> mesos.v1.Secret.Type
-	180, // 170: mesos.v1.Secret.reference:type_name -> mesos.v1.Secret.Reference
-	181, // 171: mesos.v1.Secret.value:type_name -> mesos.v1.Secret.Value
-	98,  // 172: mesos.v1.RateLimits.limits:type_name -> mesos.v1.RateLimit
-	21,  // 173: mesos.v1.Image.type:type_name -> mesos.v1.Image.Type
-	182, // 174: mesos.v1.Image.appc:type_name -> mesos.v1.Image.Appc
-	183, // 175: mesos.v1.Image.docker:type_name -> mesos.v1.Image.Docker
-	22,  // 176: mesos.v1.MountPropagation.mode:type_name -> mesos.v1.MountPropagation.Mode
-	23,  // 177: mesos.v1.Volume.mode:type_name -> mesos.v1.Volume.Mode
-	100, // 178: mesos.v1.Volume.image:type_name -> mesos.v1.Image
-	184, // 179: mesos.v1.Volume.source:type_name -> mesos.v1.Volume.Source
-	197, // 180: mesos.v1.NetworkInfo.ip_addresses:type_name -> mesos.v1.NetworkInfo.IPAddress
-	112, // 181: mesos.v1.NetworkInfo.labels:type_name -> mesos.v1.Labels
-	198, // 182: mesos.v1.NetworkInfo.port_mappings:type_name -> mesos.v1.NetworkInfo.PortMapping
-	28,  // 183: mesos.v1.CapabilityInfo.capabilities:type_name -> mesos.v1.CapabilityInfo.Capability
-	104, // 184: mesos.v1.LinuxInfo.capability_info:type_name -> mesos.v1.CapabilityInfo
-	104, // 185: mesos.v1.LinuxInfo.bounding_capabilities:type_name -> mesos.v1.CapabilityInfo
-	104, // 186: mesos.v1.LinuxInfo.effective_capabilities:type_name -> mesos.v1.CapabilityInfo
-	105, // 187: mesos.v1.LinuxInfo.seccomp:type_name -> mesos.v1.SeccompInfo
-	29,  // 188: mesos.v1.LinuxInfo.ipc_mode:type_name -> mesos.v1.LinuxInfo.IpcMode
-	199, // 189: mesos.v1.RLimitInfo.rlimits:type_name -> mesos.v1.RLimitInfo.RLimit
-	200, // 190: mesos.v1.TTYInfo.window_size:type_name -> mesos.v1.TTYInfo.WindowSize
-	31,  // 191: mesos.v1.ContainerInfo.type:type_name -> mesos.v1.ContainerInfo.Type
-	102, // 192: mesos.v1.ContainerInfo.volumes:type_name -> mesos.v1.Volume
-	201, // 193: mesos.v1.ContainerInfo.docker:type_name -> mesos.v1.ContainerInfo.DockerInfo
-	202, // 194: mesos.v1.ContainerInfo.mesos:type_name -> mesos.v1.ContainerInfo.MesosInfo
-	103, // 195: mesos.v1.ContainerInfo.network_infos:type_name -> mesos.v1.NetworkInfo
-	106, // 196: mesos.v1.ContainerInfo.linux_info:type_name -> mesos.v1.LinuxInfo
-	107, // 197: mesos.v1.ContainerInfo.rlimit_info:type_name -> mesos.v1.RLimitInfo
-	108, // 198: mesos.v1.ContainerInfo.tty_info:type_name -> mesos.v1.TTYInfo
-	40,  // 199: mesos.v1.ContainerStatus.container_id:type_name -> mesos.v1.ContainerID
-	103, // 200: mesos.v1.ContainerStatus.network_infos:type_name -> mesos.v1.NetworkInfo
-	111, // 201: mesos.v1.ContainerStatus.cgroup_info:type_name -> mesos.v1.CgroupInfo
-	205, // 202: mesos.v1.CgroupInfo.net_cls:type_name -> mesos.v1.CgroupInfo.NetCls
-	113, // 203: mesos.v1.Labels.labels:type_name -> mesos.v1.Label
-	34,  // 204: mesos.v1.Port.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
-	112, // 205: mesos.v1.Port.labels:type_name -> mesos.v1.Labels
-	114, // 206: mesos.v1.Ports.ports:type_name -> mesos.v1.Port
-	34,  // 207: mesos.v1.DiscoveryInfo.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
-	115, // 208: mesos.v1.DiscoveryInfo.ports:type_name -> mesos.v1.Ports
-	112, // 209: mesos.v1.DiscoveryInfo.labels:type_name -> mesos.v1.Labels
-	35,  // 210: mesos.v1.Role.frameworks:type_name -> mesos.v1.FrameworkID
-	67,  // 211: mesos.v1.Role.resources:type_name -> mesos.v1.Resource
-	43,  // 212: mesos.v1.FileInfo.mtime:type_name -> mesos.v1.TimeInfo
-	212, // 213: mesos.v1.Device.number:type_name -> mesos.v1.Device.Number
-	123, // 214: mesos.v1.DeviceAccess.device:type_name -> mesos.v1.Device
-	213, // 215: mesos.v1.DeviceAccess.access:type_name -> mesos.v1.DeviceAccess.Access
-	124, // 216: mesos.v1.DeviceWhitelist.allowed_devices:type_name -> mesos.v1.DeviceAccess
-	44,  // 217: mesos.v1.DrainConfig.max_grace_period:type_name -> mesos.v1.DurationInfo
-	3,   // 218: mesos.v1.DrainInfo.state:type_name -> mesos.v1.DrainState
-	126, // 219: mesos.v1.DrainInfo.config:type_name -> mesos.v1.DrainConfig
-	5,   // 220: mesos.v1.FrameworkInfo.Capability.type:type_name -> mesos.v1.FrameworkInfo.Capability.Type
-	78,  // 221: mesos.v1.FrameworkInfo.OfferFiltersEntry.value:type_name -> mesos.v1.OfferFilters
-	56,  // 222: mesos.v1.CheckInfo.Command.command:type_name -> mesos.v1.CommandInfo
-	27,  // 223: mesos.v1.HealthCheck.HTTPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	27,  // 224: mesos.v1.HealthCheck.TCPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	137, // 225: mesos.v1.DomainInfo.FaultDomain.region:type_name -> mesos.v1.DomainInfo.FaultDomain.RegionInfo
-	138, // 226: mesos.v1.DomainInfo.FaultDomain.zone:type_name -> mesos.v1.DomainInfo.FaultDomain.ZoneInfo
-	10,  // 227: mesos.v1.MasterInfo.Capability.type:type_name -> mesos.v1.MasterInfo.Capability.Type
-	11,  // 228: mesos.v1.AgentInfo.Capability.type:type_name -> mesos.v1.AgentInfo.Capability.Type
-	63,  // 229: mesos.v1.ResourceProviderInfo.Storage.plugin:type_name -> mesos.v1.CSIPluginInfo
-	143, // 230: mesos.v1.Value.Ranges.range:type_name -> mesos.v1.Value.Range
-	14,  // 231: mesos.v1.Resource.ReservationInfo.type:type_name -> mesos.v1.Resource.ReservationInfo.Type
-	112, // 232: mesos.v1.Resource.ReservationInfo.labels:type_name -> mesos.v1.Labels
-	152, // 233: mesos.v1.Resource.DiskInfo.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
-	102, // 234: mesos.v1.Resource.DiskInfo.volume:type_name -> mesos.v1.Volume
-	153, // 235: mesos.v1.Resource.DiskInfo.source:type_name -> mesos.v1.Resource.DiskInfo.Source
-	15,  // 236: mesos.v1.Resource.DiskInfo.Source.type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
-	154, // 237: mesos.v1.Resource.DiskInfo.Source.path:type_name -> mesos.v1.Resource.DiskInfo.Source.Path
-	155, // 238: mesos.v1.Resource.DiskInfo.Source.mount:type_name -> mesos.v1.Resource.DiskInfo.Source.Mount
-	112, // 239: mesos.v1.Resource.DiskInfo.Source.metadata:type_name -> mesos.v1.Labels
-	156, // 240: mesos.v1.ResourceStatistics.RateStatistics.rx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 241: mesos.v1.ResourceStatistics.RateStatistics.rx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 242: mesos.v1.ResourceStatistics.RateStatistics.rx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 243: mesos.v1.ResourceStatistics.RateStatistics.rx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 244: mesos.v1.ResourceStatistics.RateStatistics.tx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 245: mesos.v1.ResourceStatistics.RateStatistics.tx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 246: mesos.v1.ResourceStatistics.RateStatistics.tx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	156, // 247: mesos.v1.ResourceStatistics.RateStatistics.tx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
-	57,  // 248: mesos.v1.ResourceUsage.Executor.executor_info:type_name -> mesos.v1.ExecutorInfo
-	67,  // 249: mesos.v1.ResourceUsage.Executor.allocated:type_name -> mesos.v1.Resource
-	75,  // 250: mesos.v1.ResourceUsage.Executor.statistics:type_name -> mesos.v1.ResourceStatistics
-	40,  // 251: mesos.v1.ResourceUsage.Executor.container_id:type_name -> mesos.v1.ContainerID
-	159, // 252: mesos.v1.ResourceUsage.Executor.tasks:type_name -> mesos.v1.ResourceUsage.Executor.Task
-	38,  // 253: mesos.v1.ResourceUsage.Executor.Task.id:type_name -> mesos.v1.TaskID
-	67,  // 254: mesos.v1.ResourceUsage.Executor.Task.resources:type_name -> mesos.v1.Resource
-	112, // 255: mesos.v1.ResourceUsage.Executor.Task.labels:type_name -> mesos.v1.Labels
-	162, // 256: mesos.v1.OfferFilters.ResourceQuantities.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
-	160, // 257: mesos.v1.OfferFilters.MinAllocatableResources.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities
-	142, // 258: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry.value:type_name -> mesos.v1.Value.Scalar
-	16,  // 259: mesos.v1.Offer.Operation.type:type_name -> mesos.v1.Offer.Operation.Type
-	42,  // 260: mesos.v1.Offer.Operation.id:type_name -> mesos.v1.OperationID
-	164, // 261: mesos.v1.Offer.Operation.launch:type_name -> mesos.v1.Offer.Operation.Launch
-	165, // 262: mesos.v1.Offer.Operation.launch_group:type_name -> mesos.v1.Offer.Operation.LaunchGroup
-	166, // 263: mesos.v1.Offer.Operation.reserve:type_name -> mesos.v1.Offer.Operation.Reserve
-	167, // 264: mesos.v1.Offer.Operation.unreserve:type_name -> mesos.v1.Offer.Operation.Unreserve
-	168, // 265: mesos.v1.Offer.Operation.create:type_name -> mesos.v1.Offer.Operation.Create
-	169, // 266: mesos.v1.Offer.Operation.destroy:type_name -> mesos.v1.Offer.Operation.Destroy
-	170, // 267: mesos.v1.Offer.Operation.grow_volume:type_name -> mesos.v1.Offer.Operation.GrowVolume
-	171, // 268: mesos.v1.Offer.Operation.shrink_volume:type_name -> mesos.v1.Offer.Operation.ShrinkVolume
-	172, // 269: mesos.v1.Offer.Operation.create_disk:type_name -> mesos.v1.Offer.Operation.CreateDisk
-	173, // 270: mesos.v1.Offer.Operation.destroy_disk:type_name -> mesos.v1.Offer.Operation.DestroyDisk
-	82,  // 271: mesos.v1.Offer.Operation.Launch.task_infos:type_name -> mesos.v1.TaskInfo
-	57,  // 272: mesos.v1.Offer.Operation.LaunchGroup.executor:type_name -> mesos.v1.ExecutorInfo
-	83,  // 273: mesos.v1.Offer.Operation.LaunchGroup.task_group:type_name -> mesos.v1.TaskGroupInfo
-	67,  // 274: mesos.v1.Offer.Operation.Reserve.source:type_name -> mesos.v1.Resource
-	67,  // 275: mesos.v1.Offer.Operation.Reserve.resources:type_name -> mesos.v1.Resource
-	67,  // 276: mesos.v1.Offer.Operation.Unreserve.resources:type_name -> mesos.v1.Resource
-	67,  // 277: mesos.v1.Offer.Operation.Create.volumes:type_name -> mesos.v1.Resource
-	67,  // 278: mesos.v1.Offer.Operation.Destroy.volumes:type_name -> mesos.v1.Resource
-	67,  // 279: mesos.v1.Offer.Operation.GrowVolume.volume:type_name -> mesos.v1.Resource
-	67,  // 280: mesos.v1.Offer.Operation.GrowVolume.addition:type_name -> mesos.v1.Resource
-	67,  // 281: mesos.v1.Offer.Operation.ShrinkVolume.volume:type_name -> mesos.v1.Resource
-	142, // 282: mesos.v1.Offer.Operation.ShrinkVolume.subtract:type_name -> mesos.v1.Value.Scalar
-	67,  // 283: mesos.v1.Offer.Operation.CreateDisk.source:type_name -> mesos.v1.Resource
-	15,  // 284: mesos.v1.Offer.Operation.CreateDisk.target_type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
-	67,  // 285: mesos.v1.Offer.Operation.DestroyDisk.source:type_name -> mesos.v1.Resource
-	142, // 286: mesos.v1.TaskInfo.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
-	142, // 287: mesos.v1.Task.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
-	19,  // 288: mesos.v1.Environment.Variable.type:type_name -> mesos.v1.Environment.Variable.Type
-	97,  // 289: mesos.v1.Environment.Variable.secret:type_name -> mesos.v1.Secret
-	112, // 290: mesos.v1.Image.Appc.labels:type_name -> mesos.v1.Labels
-	95,  // 291: mesos.v1.Image.Docker.credential:type_name -> mesos.v1.Credential
-	97,  // 292: mesos.v1.Image.Docker.config:type_name -> mesos.v1.Secret
-	24,  // 293: mesos.v1.Volume.Source.type:type_name -> mesos.v1.Volume.Source.Type
-	185, // 294: mesos.v1.Volume.Source.docker_volume:type_name -> mesos.v1.Volume.Source.DockerVolume
-	186, // 295: mesos.v1.Volume.Source.host_path:type_name -> mesos.v1.Volume.Source.HostPath
-	187, // 296: mesos.v1.Volume.Source.sandbox_path:type_name -> mesos.v1.Volume.Source.SandboxPath
-	97,  // 297: mesos.v1.Volume.Source.secret:type_name -> mesos.v1.Secret
-	188, // 298: mesos.v1.Volume.Source.csi_volume:type_name -> mesos.v1.Volume.Source.CSIVolume
-	94,  // 299: mesos.v1.Volume.Source.DockerVolume.driver_options:type_name -> mesos.v1.Parameters
-	101, // 300: mesos.v1.Volume.Source.HostPath.mount_propagation:type_name -> mesos.v1.MountPropagation
-	25,  // 301: mesos.v1.Volume.Source.SandboxPath.type:type_name -> mesos.v1.Volume.Source.SandboxPath.Type
-	190, // 302: mesos.v1.Volume.Source.CSIVolume.static_provisioning:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
-	191, // 303: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.block:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
-	192, // 304: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.mount:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
-	193, // 305: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.access_mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
-	189, // 306: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_capability:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability
-	194, // 307: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_stage_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
-	195, // 308: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_publish_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
-	196, // 309: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_context:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
-	26,  // 310: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
-	97,  // 311: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry.value:type_name -> mesos.v1.Secret
-	97,  // 312: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry.value:type_name -> mesos.v1.Secret
-	27,  // 313: mesos.v1.NetworkInfo.IPAddress.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
-	30,  // 314: mesos.v1.RLimitInfo.RLimit.type:type_name -> mesos.v1.RLimitInfo.RLimit.Type
-	32,  // 315: mesos.v1.ContainerInfo.DockerInfo.network:type_name -> mesos.v1.ContainerInfo.DockerInfo.Network
-	203, // 316: mesos.v1.ContainerInfo.DockerInfo.port_mappings:type_name -> mesos.v1.ContainerInfo.DockerInfo.PortMapping
-	93,  // 317: mesos.v1.ContainerInfo.DockerInfo.parameters:type_name -> mesos.v1.Parameter
-	100, // 318: mesos.v1.ContainerInfo.MesosInfo.image:type_name -> mesos.v1.Image
-	33,  // 319: mesos.v1.CgroupInfo.Blkio.Value.op:type_name -> mesos.v1.CgroupInfo.Blkio.Operation
-	210, // 320: mesos.v1.CgroupInfo.Blkio.Statistics.cfq:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
-	210, // 321: mesos.v1.CgroupInfo.Blkio.Statistics.cfq_recursive:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
-	211, // 322: mesos.v1.CgroupInfo.Blkio.Statistics.throttling:type_name -> mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
-	212, // 323: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.device:type_name -> mesos.v1.Device.Number
-	206, // 324: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 325: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 326: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 327: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_wait_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 328: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_merged:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 329: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_queued:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	212, // 330: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.device:type_name -> mesos.v1.Device.Number
-	206, // 331: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	206, // 332: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
-	333, // [333:333] is the sub-list for method output_type
-	333, // [333:333] is the sub-list for method input_type
-	333, // [333:333] is the sub-list for extension type_name
-	333, // [333:333] is the sub-list for extension extendee
-	0,   // [0:333] is the sub-list for field type_name
+	56,  // 23: mesos.v1.KillPolicy.pre_stop:type_name -> mesos.v1.CommandInfo
+	44,  // 24: mesos.v1.KillPolicy.pre_stop_timeout:type_name -> mesos.v1.DurationInfo
+	44,  // 25: mesos.v1.KillPolicy.drain_period:type_name -> mesos.v1.DurationInfo
+	135, // 26: mesos.v1.CommandInfo.uris:type_name -> mesos.v1.CommandInfo.URI
+	92,  // 27: mesos.v1.CommandInfo.environment:type_name -> mesos.v1.Environment
+	9,   // 28: mesos.v1.ExecutorInfo.type:type_name -> mesos.v1.ExecutorInfo.Type
+	39,  // 29: mesos.v1.ExecutorInfo.executor_id:type_name -> mesos.v1.ExecutorID
+	35,  // 30: mesos.v1.ExecutorInfo.framework_id:type_name -> mesos.v1.FrameworkID
+	56,  // 31: mesos.v1.ExecutorInfo.command:type_name -> mesos.v1.CommandInfo
+	109, // 32: mesos.v1.ExecutorInfo.container:type_name -> mesos.v1.ContainerInfo
+	67,  // 33: mesos.v1.ExecutorInfo.resources:type_name -> mesos.v1.Resource
+	116, // 34: mesos.v1.ExecutorInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
+	44,  // 35: mesos.v1.ExecutorInfo.shutdown_grace_period:type_name -> mesos.v1.DurationInfo
+	112, // 36: mesos.v1.ExecutorInfo.labels:type_name -> mesos.v1.Labels
+	136, // 37: mesos.v1.DomainInfo.fault_domain:type_name -> mesos.v1.DomainInfo.FaultDomain
+	45,  // 38: mesos.v1.MasterInfo.address:type_name -> mesos.v1.Address
+	58,  // 39: mesos.v1.MasterInfo.domain:type_name -> mesos.v1.DomainInfo
+	139, // 40: mesos.v1.MasterInfo.capabilities:type_name -> mesos.v1.MasterInfo.Capability
+	67,  // 41: mesos.v1.AgentInfo.resources:type_name -> mesos.v1.Resource
+	66,  // 42: mesos.v1.AgentInfo.attributes:type_name -> mesos.v1.Attribute
+	37,  // 43: mesos.v1.AgentInfo.id:type_name -> mesos.v1.AgentID
+	58,  // 44: mesos.v1.AgentInfo.domain:type_name -> mesos.v1.DomainInfo
+	12,  // 45: mesos.v1.CSIPluginContainerInfo.services:type_name -> mesos.v1.CSIPluginContainerInfo.Service
+	56,  // 46: mesos.v1.CSIPluginContainerInfo.command:type_name -> mesos.v1.CommandInfo
+	67,  // 47: mesos.v1.CSIPluginContainerInfo.resources:type_name -> mesos.v1.Resource
+	109, // 48: mesos.v1.CSIPluginContainerInfo.container:type_name -> mesos.v1.ContainerInfo
+	12,  // 49: mesos.v1.CSIPluginEndpoint.csi_service:type_name -> mesos.v1.CSIPluginContainerInfo.Service
+	61,  // 50: mesos.v1.CSIPluginInfo.containers:type_name -> mesos.v1.CSIPluginContainerInfo
+	62,  // 51: mesos.v1.CSIPluginInfo.endpoints:type_name -> mesos.v1.CSIPluginEndpoint
+	41,  // 52: mesos.v1.ResourceProviderInfo.id:type_name -> mesos.v1.ResourceProviderID
+	66,  // 53: mesos.v1.ResourceProviderInfo.attributes:type_name -> mesos.v1.Attribute
+	148, // 54: mesos.v1.ResourceProviderInfo.default_reservations:type_name -> mesos.v1.Resource.ReservationInfo
+	141, // 55: mesos.v1.ResourceProviderInfo.storage:type_name -> mesos.v1.ResourceProviderInfo.Storage
+	13,  // 56: mesos.v1.Value.type:type_name -> mesos.v1.Value.Type
+	142, // 57: mesos.v1.Value.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 58: mesos.v1.Value.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 59: mesos.v1.Value.set:type_name -> mesos.v1.Value.Set
+	146, // 60: mesos.v1.Value.text:type_name -> mesos.v1.Value.Text
+	13,  // 61: mesos.v1.Attribute.type:type_name -> mesos.v1.Value.Type
+	142, // 62: mesos.v1.Attribute.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 63: mesos.v1.Attribute.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 64: mesos.v1.Attribute.set:type_name -> mesos.v1.Value.Set
+	146, // 65: mesos.v1.Attribute.text:type_name -> mesos.v1.Value.Text
+	41,  // 66: mesos.v1.Resource.provider_id:type_name -> mesos.v1.ResourceProviderID
+	13,  // 67: mesos.v1.Resource.type:type_name -> mesos.v1.Value.Type
+	142, // 68: mesos.v1.Resource.scalar:type_name -> mesos.v1.Value.Scalar
+	144, // 69: mesos.v1.Resource.ranges:type_name -> mesos.v1.Value.Ranges
+	145, // 70: mesos.v1.Resource.set:type_name -> mesos.v1.Value.Set
+	147, // 71: mesos.v1.Resource.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
+	148, // 72: mesos.v1.Resource.reservation:type_name -> mesos.v1.Resource.ReservationInfo
+	148, // 73: mesos.v1.Resource.reservations:type_name -> mesos.v1.Resource.ReservationInfo
+	149, // 74: mesos.v1.Resource.disk:type_name -> mesos.v1.Resource.DiskInfo
+	150, // 75: mesos.v1.Resource.revocable:type_name -> mesos.v1.Resource.RevocableInfo
+	151, // 76: mesos.v1.Resource.shared:type_name -> mesos.v1.Resource.SharedInfo
+	69,  // 77: mesos.v1.SNMPStatistics.ip_stats:type_name -> mesos.v1.IpStatistics
+	70,  // 78: mesos.v1.SNMPStatistics.icmp_stats:type_name -> mesos.v1.IcmpStatistics
+	71,  // 79: mesos.v1.SNMPStatistics.tcp_stats:type_name -> mesos.v1.TcpStatistics
+	72,  // 80: mesos.v1.SNMPStatistics.udp_stats:type_name -> mesos.v1.UdpStatistics
+	153, // 81: mesos.v1.DiskStatistics.source:type_name -> mesos.v1.Resource.DiskInfo.Source
+	152, // 82: mesos.v1.DiskStatistics.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
+	74,  // 83: mesos.v1.ResourceStatistics.disk_statistics:type_name -> mesos.v1.DiskStatistics
+	209, // 84: mesos.v1.ResourceStatistics.blkio_statistics:type_name -> mesos.v1.CgroupInfo.Blkio.Statistics
+	77,  // 85: mesos.v1.ResourceStatistics.perf:type_name -> mesos.v1.PerfStatistics
+	157, // 86: mesos.v1.ResourceStatistics.net_rate_statistics:type_name -> mesos.v1.ResourceStatistics.RateStatistics
+	143, // 87: mesos.v1.ResourceStatistics.net_ephemeral_ports:type_name -> mesos.v1.Value.Range
+	68,  // 88: mesos.v1.ResourceStatistics.net_traffic_control_statistics:type_name -> mesos.v1.TrafficControlStatistics
+	73,  // 89: mesos.v1.ResourceStatistics.net_snmp_statistics:type_name -> mesos.v1.SNMPStatistics
+	158, // 90: mesos.v1.ResourceUsage.executors:type_name -> mesos.v1.ResourceUsage.Executor
+	67,  // 91: mesos.v1.ResourceUsage.total:type_name -> mesos.v1.Resource
+	161, // 92: mesos.v1.OfferFilters.min_allocatable_resources:type_name -> mesos.v1.OfferFilters.MinAllocatableResources
+	37,  // 93: mesos.v1.Request.agent_id:type_name -> mesos.v1.AgentID
+	67,  // 94: mesos.v1.Request.resources:type_name -> mesos.v1.Resource
+	36,  // 95: mesos.v1.Offer.id:type_name -> mesos.v1.OfferID
+	35,  // 96: mesos.v1.Offer.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 97: mesos.v1.Offer.agent_id:type_name -> mesos.v1.AgentID
+	46,  // 98: mesos.v1.Offer.url:type_name -> mesos.v1.URL
+	58,  // 99: mesos.v1.Offer.domain:type_name -> mesos.v1.DomainInfo
+	67,  // 100: mesos.v1.Offer.resources:type_name -> mesos.v1.Resource
+	66,  // 101: mesos.v1.Offer.attributes:type_name -> mesos.v1.Attribute
+	39,  // 102: mesos.v1.Offer.executor_ids:type_name -> mesos.v1.ExecutorID
+	47,  // 103: mesos.v1.Offer.unavailability:type_name -> mesos.v1.Unavailability
+	147, // 104: mesos.v1.Offer.allocation_info:type_name -> mesos.v1.Resource.AllocationInfo
+	36,  // 105: mesos.v1.InverseOffer.id:type_name -> mesos.v1.OfferID
+	46,  // 106: mesos.v1.InverseOffer.url:type_name -> mesos.v1.URL
+	35,  // 107: mesos.v1.InverseOffer.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 108: mesos.v1.InverseOffer.agent_id:type_name -> mesos.v1.AgentID
+	47,  // 109: mesos.v1.InverseOffer.unavailability:type_name -> mesos.v1.Unavailability
+	67,  // 110: mesos.v1.InverseOffer.resources:type_name -> mesos.v1.Resource
+	38,  // 111: mesos.v1.TaskInfo.task_id:type_name -> mesos.v1.TaskID
+	37,  // 112: mesos.v1.TaskInfo.agent_id:type_name -> mesos.v1.AgentID
+	67,  // 113: mesos.v1.TaskInfo.resources:type_name -> mesos.v1.Resource
+	57,  // 114: mesos.v1.TaskInfo.executor:type_name -> mesos.v1.ExecutorInfo
+	56,  // 115: mesos.v1.TaskInfo.command:type_name -> mesos.v1.CommandInfo
+	109, // 116: mesos.v1.TaskInfo.container:type_name -> mesos.v1.ContainerInfo
+	52,  // 117: mesos.v1.TaskInfo.health_check:type_name -> mesos.v1.HealthCheck
+	51,  // 118: mesos.v1.TaskInfo.check:type_name -> mesos.v1.CheckInfo
+	55,  // 119: mesos.v1.TaskInfo.kill_policy:type_name -> mesos.v1.KillPolicy
+	112, // 120: mesos.v1.TaskInfo.labels:type_name -> mesos.v1.Labels
+	116, // 121: mesos.v1.TaskInfo.discovery:type_name -> mesos.v1.DiscoveryInfo
+	44,  // 122: mesos.v1.TaskInfo.max_completion_time:type_name -> mesos.v1.DurationInfo
+	174, // 123: mesos.v1.TaskInfo.limits:type_name -> mesos.v1.TaskInfo.LimitsEntry
+	53,  // 124: mesos.v1.TaskInfo.probes:type_name -> mesos.v1.Probe
+	82,  // 125: mesos.v1.TaskGroupInfo.tasks:type_name -> mesos.v1.TaskInfo
+	38,  // 126: mesos.v1.Task.task_id:type_name -> mesos.v1.TaskID
+	35,  // 127: mesos.v1.Task.framework_id:type_name -> mesos.v1.FrameworkID
+	39,  // 128: mesos.v1.Task.executor_id:type_name -> mesos.v1.ExecutorID
+	37,  // 129: mesos.v1.Task.agent_id:type_name -> mesos.v1.AgentID
+	1,   // 130: mesos.v1.Task.state:type_name -> mesos.v1.TaskState
+	67,  // 131: mesos.v1.Task.resources:type_name -> mesos.v1.Resource
+	90,  // 132: mesos.v1.Task.statuses:type_name -> mesos.v1.TaskStatus
+	1,   // 133: mesos.v1.Task.status_update_state:type_name -> mesos.v1.TaskState
+	112, // 134: mesos.v1.Task.labels:type_name -> mesos.v1.Labels
+	116, // 135: mesos.v1.Task.discovery:type_name -> mesos.v1.DiscoveryInfo
+	109, // 136: mesos.v1.Task.container:type_name -> mesos.v1.ContainerInfo
+	52,  // 137: mesos.v1.Task.health_check:type_name -> mesos.v1.HealthCheck
+	55,  // 138: mesos.v1.Task.kill_policy:type_name -> mesos.v1.KillPolicy
+	175, // 139: mesos.v1.Task.limits:type_name -> mesos.v1.Task.LimitsEntry
+	67,  // 140: mesos.v1.TaskResourceLimitation.resources:type_name -> mesos.v1.Resource
+	35,  // 141: mesos.v1.Operation.framework_id:type_name -> mesos.v1.FrameworkID
+	37,  // 142: mesos.v1.Operation.agent_id:type_name -> mesos.v1.AgentID
+	163, // 143: mesos.v1.Operation.info:type_name -> mesos.v1.Offer.Operation
+	88,  // 144: mesos.v1.Operation.latest_status:type_name -> mesos.v1.OperationStatus
+	88,  // 145: mesos.v1.Operation.statuses:type_name -> mesos.v1.OperationStatus
+	86,  // 146: mesos.v1.Operation.uuid:type_name -> mesos.v1.UUID
+	42,  // 147: mesos.v1.OperationStatus.operation_id:type_name -> mesos.v1.OperationID
+	2,   // 148: mesos.v1.OperationStatus.state:type_name -> mesos.v1.OperationState
+	67,  // 149: mesos.v1.OperationStatus.converted_resources:type_name -> mesos.v1.Resource
+	86,  // 150: mesos.v1.OperationStatus.uuid:type_name -> mesos.v1.UUID
+	37,  // 151: mesos.v1.OperationStatus.agent_id:type_name -> mesos.v1.AgentID
+	41,  // 152: mesos.v1.OperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
+	6,   // 153: mesos.v1.CheckStatusInfo.type:type_name -> mesos.v1.CheckInfo.Type
+	176, // 154: mesos.v1.CheckStatusInfo.command:type_name -> mesos.v1.CheckStatusInfo.Command
+	177, // 155: mesos.v1.CheckStatusInfo.http:type_name -> mesos.v1.CheckStatusInfo.Http
+	178, // 156: mesos.v1.CheckStatusInfo.tcp:type_name -> mesos.v1.CheckStatusInfo.Tcp
+	38,  // 157: mesos.v1.TaskStatus.task_id:type_name -> mesos.v1.TaskID
+	1,   // 158: mesos.v1.TaskStatus.state:type_name -> mesos.v1.TaskState
+	17,  // 159: mesos.v1.TaskStatus.source:type_name -> mesos.v1.TaskStatus.Source
+	18,  // 160: mesos.v1.TaskStatus.reason:type_name -> mesos.v1.TaskStatus.Reason
+	37,  // 161: mesos.v1.TaskStatus.agent_id:type_name -> mesos.v1.AgentID
+	39,  // 162: mesos.v1.TaskStatus.executor_id:type_name -> mesos.v1.ExecutorID
+	89,  // 163: mesos.v1.TaskStatus.check_status:type_name -> mesos.v1.CheckStatusInfo
+	112, // 164: mesos.v1.TaskStatus.labels:type_name -> mesos.v1.Labels
+	110, // 165: mesos.v1.TaskStatus.container_status:type_name -> mesos.v1.ContainerStatus
+	43,  // 166: mesos.v1.TaskStatus.unreachable_time:type_name -> mesos.v1.TimeInfo
+	85,  // 167: mesos.v1.TaskStatus.limitation:type_name -> mesos.v1.TaskResourceLimitation
+	54,  // 168: mesos.v1.TaskStatus.probe_results:type_name -> mesos.v1.ProbeResult
+	179, // 169: mesos.v1.Environment.variables:type_name -> mesos.v1.Environment.Variable
+	93,  // 170: mesos.v1.Parameters.parameter:type_name -> mesos.v1.Parameter
+	95,  // 171: mesos.v1.Credentials.credentials:type_name -> mesos.v1.Credential
+	20,  // 172: mesos.v1.Secret.type:type_name -> mesos.v1.Secret.Type
+	180, // 173: mesos.v1.Secret.reference:type_name -> mesos.v1.Secret.Reference
+	181, // 174: mesos.v1.Secret.value:type_name -> mesos.v1.Secret.Value
+	98,  // 175: mesos.v1.RateLimits.limits:type_name -> mesos.v1.RateLimit
+	21,  // 176: mesos.v1.Image.type:type_name -> mesos.v1.Image.Type
+	182, // 177: mesos.v1.Image.appc:type_name -> mesos.v1.Image.Appc
+	183, // 178: mesos.v1.Image.docker:type_name -> mesos.v1.Image.Docker
+	22,  // 179: mesos.v1.MountPropagation.mode:type_name -> mesos.v1.MountPropagation.Mode
+	23,  // 180: mesos.v1.Volume.mode:type_name -> mesos.v1.Volume.Mode
+	100, // 181: mesos.v1.Volume.image:type_name -> mesos.v1.Image
+	184, // 182: mesos.v1.Volume.source:type_name -> mesos.v1.Volume.Source
+	197, // 183: mesos.v1.NetworkInfo.ip_addresses:type_name -> mesos.v1.NetworkInfo.IPAddress
+	112, // 184: mesos.v1.NetworkInfo.labels:type_name -> mesos.v1.Labels
+	198, // 185: mesos.v1.NetworkInfo.port_mappings:type_name -> mesos.v1.NetworkInfo.PortMapping
+	28,  // 186: mesos.v1.CapabilityInfo.capabilities:type_name -> mesos.v1.CapabilityInfo.Capability
+	104, // 187: mesos.v1.LinuxInfo.capability_info:type_name -> mesos.v1.CapabilityInfo
+	104, // 188: mesos.v1.LinuxInfo.bounding_capabilities:type_name -> mesos.v1.CapabilityInfo
+	104, // 189: mesos.v1.LinuxInfo.effective_capabilities:type_name -> mesos.v1.CapabilityInfo
+	105, // 190: mesos.v1.LinuxInfo.seccomp:type_name -> mesos.v1.SeccompInfo
+	29,  // 191: mesos.v1.LinuxInfo.ipc_mode:type_name -> mesos.v1.LinuxInfo.IpcMode
+	199, // 192: mesos.v1.RLimitInfo.rlimits:type_name -> mesos.v1.RLimitInfo.RLimit
+	200, // 193: mesos.v1.TTYInfo.window_size:type_name -> mesos.v1.TTYInfo.WindowSize
+	31,  // 194: mesos.v1.ContainerInfo.type:type_name -> mesos.v1.ContainerInfo.Type
+	102, // 195: mesos.v1.ContainerInfo.volumes:type_name -> mesos.v1.Volume
+	201, // 196: mesos.v1.ContainerInfo.docker:type_name -> mesos.v1.ContainerInfo.DockerInfo
+	202, // 197: mesos.v1.ContainerInfo.mesos:type_name -> mesos.v1.ContainerInfo.MesosInfo
+	103, // 198: mesos.v1.ContainerInfo.network_infos:type_name -> mesos.v1.NetworkInfo
+	106, // 199: mesos.v1.ContainerInfo.linux_info:type_name -> mesos.v1.LinuxInfo
+	107, // 200: mesos.v1.ContainerInfo.rlimit_info:type_name -> mesos.v1.RLimitInfo
+	108, // 201: mesos.v1.ContainerInfo.tty_info:type_name -> mesos.v1.TTYInfo
+	40,  // 202: mesos.v1.ContainerStatus.container_id:type_name -> mesos.v1.ContainerID
+	103, // 203: mesos.v1.ContainerStatus.network_infos:type_name -> mesos.v1.NetworkInfo
+	111, // 204: mesos.v1.ContainerStatus.cgroup_info:type_name -> mesos.v1.CgroupInfo
+	205, // 205: mesos.v1.CgroupInfo.net_cls:type_name -> mesos.v1.CgroupInfo.NetCls
+	113, // 206: mesos.v1.Labels.labels:type_name -> mesos.v1.Label
+	34,  // 207: mesos.v1.Port.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
+	112, // 208: mesos.v1.Port.labels:type_name -> mesos.v1.Labels
+	114, // 209: mesos.v1.Ports.ports:type_name -> mesos.v1.Port
+	34,  // 210: mesos.v1.DiscoveryInfo.visibility:type_name -> mesos.v1.DiscoveryInfo.Visibility
+	115, // 211: mesos.v1.DiscoveryInfo.ports:type_name -> mesos.v1.Ports
+	112, // 212: mesos.v1.DiscoveryInfo.labels:type_name -> mesos.v1.Labels
+	35,  // 213: mesos.v1.Role.frameworks:type_name -> mesos.v1.FrameworkID
+	67,  // 214: mesos.v1.Role.resources:type_name -> mesos.v1.Resource
+	43,  // 215: mesos.v1.FileInfo.mtime:type_name -> mesos.v1.TimeInfo
+	212, // 216: mesos.v1.Device.number:type_name -> mesos.v1.Device.Number
+	123, // 217: mesos.v1.DeviceAccess.device:type_name -> mesos.v1.Device
+	213, // 218: mesos.v1.DeviceAccess.access:type_name -> mesos.v1.DeviceAccess.Access
+	124, // 219: mesos.v1.DeviceWhitelist.allowed_devices:type_name -> mesos.v1.DeviceAccess
+	44,  // 220: mesos.v1.DrainConfig.max_grace_period:type_name -> mesos.v1.DurationInfo
+	3,   // 221: mesos.v1.DrainInfo.state:type_name -> mesos.v1.DrainState
+	126, // 222: mesos.v1.DrainInfo.config:type_name -> mesos.v1.DrainConfig
+	5,   // 223: mesos.v1.FrameworkInfo.Capability.type:type_name -> mesos.v1.FrameworkInfo.Capability.Type
+	78,  // 224: mesos.v1.FrameworkInfo.OfferFiltersEntry.value:type_name -> mesos.v1.OfferFilters
+	56,  // 225: mesos.v1.CheckInfo.Command.command:type_name -> mesos.v1.CommandInfo
+	27,  // 226: mesos.v1.HealthCheck.HTTPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	27,  // 227: mesos.v1.HealthCheck.TCPCheckInfo.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	137, // 228: mesos.v1.DomainInfo.FaultDomain.region:type_name -> mesos.v1.DomainInfo.FaultDomain.RegionInfo
+	138, // 229: mesos.v1.DomainInfo.FaultDomain.zone:type_name -> mesos.v1.DomainInfo.FaultDomain.ZoneInfo
+	10,  // 230: mesos.v1.MasterInfo.Capability.type:type_name -> mesos.v1.MasterInfo.Capability.Type
+	11,  // 231: mesos.v1.AgentInfo.Capability.type:type_name -> mesos.v1.AgentInfo.Capability.Type
+	63,  // 232: mesos.v1.ResourceProviderInfo.Storage.plugin:type_name -> mesos.v1.CSIPluginInfo
+	143, // 233: mesos.v1.Value.Ranges.range:type_name -> mesos.v1.Value.Range
+	14,  // 234: mesos.v1.Resource.ReservationInfo.type:type_name -> mesos.v1.Resource.ReservationInfo.Type
+	112, // 235: mesos.v1.Resource.ReservationInfo.labels:type_name -> mesos.v1.Labels
+	152, // 236: mesos.v1.Resource.DiskInfo.persistence:type_name -> mesos.v1.Resource.DiskInfo.Persistence
+	102, // 237: mesos.v1.Resource.DiskInfo.volume:type_name -> mesos.v1.Volume
+	153, // 238: mesos.v1.Resource.DiskInfo.source:type_name -> mesos.v1.Resource.DiskInfo.Source
+	15,  // 239: mesos.v1.Resource.DiskInfo.Source.type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
+	154, // 240: mesos.v1.Resource.DiskInfo.Source.path:type_name -> mesos.v1.Resource.DiskInfo.Source.Path
+	155, // 241: mesos.v1.Resource.DiskInfo.Source.mount:type_name -> mesos.v1.Resource.DiskInfo.Source.Mount
+	112, // 242: mesos.v1.Resource.DiskInfo.Source.metadata:type_name -> mesos.v1.Labels
+	156, // 243: mesos.v1.ResourceStatistics.RateStatistics.rx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 244: mesos.v1.ResourceStatistics.RateStatistics.rx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 245: mesos.v1.ResourceStatistics.RateStatistics.rx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 246: mesos.v1.ResourceStatistics.RateStatistics.rx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 247: mesos.v1.ResourceStatistics.RateStatistics.tx_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 248: mesos.v1.ResourceStatistics.RateStatistics.tx_packet_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 249: mesos.v1.ResourceStatistics.RateStatistics.tx_drop_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	156, // 250: mesos.v1.ResourceStatistics.RateStatistics.tx_error_rate:type_name -> mesos.v1.ResourceStatistics.RatePercentiles
+	57,  // 251: mesos.v1.ResourceUsage.Executor.executor_info:type_name -> mesos.v1.ExecutorInfo
+	67,  // 252: mesos.v1.ResourceUsage.Executor.allocated:type_name -> mesos.v1.Resource
+	75,  // 253: mesos.v1.ResourceUsage.Executor.statistics:type_name -> mesos.v1.ResourceStatistics
+	40,  // 254: mesos.v1.ResourceUsage.Executor.container_id:type_name -> mesos.v1.ContainerID
+	159, // 255: mesos.v1.ResourceUsage.Executor.tasks:type_name -> mesos.v1.ResourceUsage.Executor.Task
+	38,  // 256: mesos.v1.ResourceUsage.Executor.Task.id:type_name -> mesos.v1.TaskID
+	67,  // 257: mesos.v1.ResourceUsage.Executor.Task.resources:type_name -> mesos.v1.Resource
+	112, // 258: mesos.v1.ResourceUsage.Executor.Task.labels:type_name -> mesos.v1.Labels
+	162, // 259: mesos.v1.OfferFilters.ResourceQuantities.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry
+	160, // 260: mesos.v1.OfferFilters.MinAllocatableResources.quantities:type_name -> mesos.v1.OfferFilters.ResourceQuantities
+	142, // 261: mesos.v1.OfferFilters.ResourceQuantities.QuantitiesEntry.value:type_name -> mesos.v1.Value.Scalar
+	16,  // 262: mesos.v1.Offer.Operation.type:type_name -> mesos.v1.Offer.Operation.Type
+	42,  // 263: mesos.v1.Offer.Operation.id:type_name -> mesos.v1.OperationID
+	164, // 264: mesos.v1.Offer.Operation.launch:type_name -> mesos.v1.Offer.Operation.Launch
+	165, // 265: mesos.v1.Offer.Operation.launch_group:type_name -> mesos.v1.Offer.Operation.LaunchGroup
+	166, // 266: mesos.v1.Offer.Operation.reserve:type_name -> mesos.v1.Offer.Operation.Reserve
+	167, // 267: mesos.v1.Offer.Operation.unreserve:type_name -> mesos.v1.Offer.Operation.Unreserve
+	168, // 268: mesos.v1.Offer.Operation.create:type_name -> mesos.v1.Offer.Operation.Create
+	169, // 269: mesos.v1.Offer.Operation.destroy:type_name -> mesos.v1.Offer.Operation.Destroy
+	170, // 270: mesos.v1.Offer.Operation.grow_volume:type_name -> mesos.v1.Offer.Operation.GrowVolume
+	171, // 271: mesos.v1.Offer.Operation.shrink_volume:type_name -> mesos.v1.Offer.Operation.ShrinkVolume
+	172, // 272: mesos.v1.Offer.Operation.create_disk:type_name -> mesos.v1.Offer.Operation.CreateDisk
+	173, // 273: mesos.v1.Offer.Operation.destroy_disk:type_name -> mesos.v1.Offer.Operation.DestroyDisk
+	82,  // 274: mesos.v1.Offer.Operation.Launch.task_infos:type_name -> mesos.v1.TaskInfo
+	57,  // 275: mesos.v1.Offer.Operation.LaunchGroup.executor:type_name -> mesos.v1.ExecutorInfo
+	83,  // 276: mesos.v1.Offer.Operation.LaunchGroup.task_group:type_name -> mesos.v1.TaskGroupInfo
+	67,  // 277: mesos.v1.Offer.Operation.Reserve.source:type_name -> mesos.v1.Resource
+	67,  // 278: mesos.v1.Offer.Operation.Reserve.resources:type_name -> mesos.v1.Resource
+	67,  // 279: mesos.v1.Offer.Operation.Unreserve.resources:type_name -> mesos.v1.Resource
+	67,  // 280: mesos.v1.Offer.Operation.Create.volumes:type_name -> mesos.v1.Resource
+	67,  // 281: mesos.v1.Offer.Operation.Destroy.volumes:type_name -> mesos.v1.Resource
+	67,  // 282: mesos.v1.Offer.Operation.GrowVolume.volume:type_name -> mesos.v1.Resource
+	67,  // 283: mesos.v1.Offer.Operation.GrowVolume.addition:type_name -> mesos.v1.Resource
+	67,  // 284: mesos.v1.Offer.Operation.ShrinkVolume.volume:type_name -> mesos.v1.Resource
+	142, // 285: mesos.v1.Offer.Operation.ShrinkVolume.subtract:type_name -> mesos.v1.Value.Scalar
+	67,  // 286: mesos.v1.Offer.Operation.CreateDisk.source:type_name -> mesos.v1.Resource
+	15,  // 287: mesos.v1.Offer.Operation.CreateDisk.target_type:type_name -> mesos.v1.Resource.DiskInfo.Source.Type
+	67,  // 288: mesos.v1.Offer.Operation.DestroyDisk.source:type_name -> mesos.v1.Resource
+	142, // 289: mesos.v1.TaskInfo.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
+	142, // 290: mesos.v1.Task.LimitsEntry.value:type_name -> mesos.v1.Value.Scalar
+	19,  // 291: mesos.v1.Environment.Variable.type:type_name -> mesos.v1.Environment.Variable.Type
+	97,  // 292: mesos.v1.Environment.Variable.secret:type_name -> mesos.v1.Secret
+	112, // 293: mesos.v1.Image.Appc.labels:type_name -> mesos.v1.Labels
+	95,  // 294: mesos.v1.Image.Docker.credential:type_name -> mesos.v1.Credential
+	97,  // 295: mesos.v1.Image.Docker.config:type_name -> mesos.v1.Secret
+	24,  // 296: mesos.v1.Volume.Source.type:type_name -> mesos.v1.Volume.Source.Type
+	185, // 297: mesos.v1.Volume.Source.docker_volume:type_name -> mesos.v1.Volume.Source.DockerVolume
+	186, // 298: mesos.v1.Volume.Source.host_path:type_name -> mesos.v1.Volume.Source.HostPath
+	187, // 299: mesos.v1.Volume.Source.sandbox_path:type_name -> mesos.v1.Volume.Source.SandboxPath
+	97,  // 300: mesos.v1.Volume.Source.secret:type_name -> mesos.v1.Secret
+	188, // 301: mesos.v1.Volume.Source.csi_volume:type_name -> mesos.v1.Volume.Source.CSIVolume
+	94,  // 302: mesos.v1.Volume.Source.DockerVolume.driver_options:type_name -> mesos.v1.Parameters
+	101, // 303: mesos.v1.Volume.Source.HostPath.mount_propagation:type_name -> mesos.v1.MountPropagation
+	25,  // 304: mesos.v1.Volume.Source.SandboxPath.type:type_name -> mesos.v1.Volume.Source.SandboxPath.Type
+	190, // 305: mesos.v1.Volume.Source.CSIVolume.static_provisioning:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning
+	191, // 306: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.block:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume
+	192, // 307: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.mount:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume
+	193, // 308: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.access_mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode
+	189, // 309: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_capability:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability
+	194, // 310: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_stage_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry
+	195, // 311: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.node_publish_secrets:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry
+	196, // 312: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.volume_context:type_name -> mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.VolumeContextEntry
+	26,  // 313: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.mode:type_name -> mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode
+	97,  // 314: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodeStageSecretsEntry.value:type_name -> mesos.v1.Secret
+	97,  // 315: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.NodePublishSecretsEntry.value:type_name -> mesos.v1.Secret
+	27,  // 316: mesos.v1.NetworkInfo.IPAddress.protocol:type_name -> mesos.v1.NetworkInfo.Protocol
+	30,  // 317: mesos.v1.RLimitInfo.RLimit.type:type_name -> mesos.v1.RLimitInfo.RLimit.Type
+	32,  // 318: mesos.v1.ContainerInfo.DockerInfo.network:type_name -> mesos.v1.ContainerInfo.DockerInfo.Network
+	203, // 319: mesos.v1.ContainerInfo.DockerInfo.port_mappings:type_name -> mesos.v1.ContainerInfo.DockerInfo.PortMapping
+	93,  // 320: mesos.v1.ContainerInfo.DockerInfo.parameters:type_name -> mesos.v1.Parameter
+	100, // 321: mesos.v1.ContainerInfo.MesosInfo.image:type_name -> mesos.v1.Image
+	33,  // 322: mesos.v1.CgroupInfo.Blkio.Value.op:type_name -> mesos.v1.CgroupInfo.Blkio.Operation
+	210, // 323: mesos.v1.CgroupInfo.Blkio.Statistics.cfq:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
+	210, // 324: mesos.v1.CgroupInfo.Blkio.Statistics.cfq_recursive:type_name -> mesos.v1.CgroupInfo.Blkio.CFQ.Statistics
+	211, // 325: mesos.v1.CgroupInfo.Blkio.Statistics.throttling:type_name -> mesos.v1.CgroupInfo.Blkio.Throttling.Statistics
+	212, // 326: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.device:type_name -> mesos.v1.Device.Number
+	206, // 327: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 328: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 329: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_service_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 330: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_wait_time:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 331: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_merged:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 332: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.io_queued:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	212, // 333: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.device:type_name -> mesos.v1.Device.Number
+	206, // 334: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_serviced:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	206, // 335: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.io_service_bytes:type_name -> mesos.v1.CgroupInfo.Blkio.Value
+	336, // [336:336] is the sub-list for method output_type
+	336, // [336:336] is the sub-list for method input_type
+	336, // [336:336] is the sub-list for extension type_name
+	336, // [336:336] is the sub-list for extension extendee
+	0,   // [0:336] is the sub-list for field type_name
 }
 
 func init() { file_mesos_v1_mesos_proto_init() }

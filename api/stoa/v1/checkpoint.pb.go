@@ -22,6 +22,68 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type KillRequested_Step int32
+
+const (
+	// SIGTERM was sent, or is due at once.
+	KillRequested_TERMINATING KillRequested_Step = 0
+	// drain_period is waited for.
+	KillRequested_DRAINING KillRequested_Step = 1
+	// pre_stop was begun, and is not begun again.
+	KillRequested_PRE_STOP KillRequested_Step = 2
+)
+
+// Enum value maps for KillRequested_Step.
+var (
+	KillRequested_Step_name = map[int32]string{
+		0: "TERMINATING",
+		1: "DRAINING",
+		2: "PRE_STOP",
+	}
+	KillRequested_Step_value = map[string]int32{
+		"TERMINATING": 0,
+		"DRAINING":    1,
+		"PRE_STOP":    2,
+	}
+)
+
+func (x KillRequested_Step) Enum() *KillRequested_Step {
+	p := new(KillRequested_Step)
+	*p = x
+	return p
+}
+
+func (x KillRequested_Step) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KillRequested_Step) Descriptor() protoreflect.EnumDescriptor {
+	return file_stoa_v1_checkpoint_proto_enumTypes[0].Descriptor()
+}
+
+func (KillRequested_Step) Type() protoreflect.EnumType {
+	return &file_stoa_v1_checkpoint_proto_enumTypes[0]
+}
+
+func (x KillRequested_Step) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *KillRequested_Step) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = KillRequested_Step(num)
+	return nil
+}
+
+// Deprecated: Use KillRequested_Step.Descriptor instead.
+func (KillRequested_Step) EnumDescriptor() ([]byte, []int) {
+	return file_stoa_v1_checkpoint_proto_rawDescGZIP(), []int{15, 0}
+}
+
 // LogRecord is one change of what an agent must not forget. Exactly one body is set.
 // Replaying all records in order gives the state; records are idempotent, so that a
 // snapshot may be followed by records it already contains.
@@ -1165,7 +1227,7 @@ type KillRequested struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	FrameworkId *v1.FrameworkID        `protobuf:"bytes,1,opt,name=framework_id,json=frameworkId" json:"framework_id,omitempty"`
 	TaskId      *v1.TaskID             `protobuf:"bytes,2,opt,name=task_id,json=taskId" json:"task_id,omitempty"`
-	// Unix nanoseconds at which SIGKILL is due.
+	// Unix nanoseconds at which SIGKILL is due, at the latest.
 	Deadline *int64 `protobuf:"varint,3,opt,name=deadline" json:"deadline,omitempty"`
 	// The reason the final status carries; unset for a plain kill.
 	Reason *v1.TaskStatus_Reason `protobuf:"varint,4,opt,name=reason,enum=mesos.v1.TaskStatus_Reason" json:"reason,omitempty"`
@@ -1174,9 +1236,15 @@ type KillRequested struct {
 	// For a custom executor, which is told again when it returns.
 	KillPolicy *v1.KillPolicy `protobuf:"bytes,6,opt,name=kill_policy,json=killPolicy" json:"kill_policy,omitempty"`
 	// How often in a row the task's health check had failed, if that is why.
-	Unhealthy     *uint32 `protobuf:"varint,7,opt,name=unhealthy" json:"unhealthy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Unhealthy *uint32             `protobuf:"varint,7,opt,name=unhealthy" json:"unhealthy,omitempty"`
+	Step      *KillRequested_Step `protobuf:"varint,8,opt,name=step,enum=stoa.v1.KillRequested_Step" json:"step,omitempty"`
+	// Unix nanoseconds at which the step began; unset if with the first request.
+	Began *int64 `protobuf:"varint,9,opt,name=began" json:"began,omitempty"`
+	// In nanoseconds, as far as they are still to come.
+	PreStopTimeout *int64 `protobuf:"varint,10,opt,name=pre_stop_timeout,json=preStopTimeout" json:"pre_stop_timeout,omitempty"`
+	DrainPeriod    *int64 `protobuf:"varint,11,opt,name=drain_period,json=drainPeriod" json:"drain_period,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *KillRequested) Reset() {
@@ -1254,6 +1322,34 @@ func (x *KillRequested) GetKillPolicy() *v1.KillPolicy {
 func (x *KillRequested) GetUnhealthy() uint32 {
 	if x != nil && x.Unhealthy != nil {
 		return *x.Unhealthy
+	}
+	return 0
+}
+
+func (x *KillRequested) GetStep() KillRequested_Step {
+	if x != nil && x.Step != nil {
+		return *x.Step
+	}
+	return KillRequested_TERMINATING
+}
+
+func (x *KillRequested) GetBegan() int64 {
+	if x != nil && x.Began != nil {
+		return *x.Began
+	}
+	return 0
+}
+
+func (x *KillRequested) GetPreStopTimeout() int64 {
+	if x != nil && x.PreStopTimeout != nil {
+		return *x.PreStopTimeout
+	}
+	return 0
+}
+
+func (x *KillRequested) GetDrainPeriod() int64 {
+	if x != nil && x.DrainPeriod != nil {
+		return *x.DrainPeriod
 	}
 	return 0
 }
@@ -1450,7 +1546,7 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\x04uuid\x18\x03 \x01(\fR\x04uuid\"o\n" +
 	"\bTaskGone\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
-	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\xb8\x02\n" +
+	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\"\x81\x04\n" +
 	"\rKillRequested\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12)\n" +
 	"\atask_id\x18\x02 \x01(\v2\x10.mesos.v1.TaskIDR\x06taskId\x12\x1a\n" +
@@ -1459,7 +1555,16 @@ const file_stoa_v1_checkpoint_proto_rawDesc = "" +
 	"\trequested\x18\x05 \x01(\x03R\trequested\x125\n" +
 	"\vkill_policy\x18\x06 \x01(\v2\x14.mesos.v1.KillPolicyR\n" +
 	"killPolicy\x12\x1c\n" +
-	"\tunhealthy\x18\a \x01(\rR\tunhealthy\"\xd5\x01\n" +
+	"\tunhealthy\x18\a \x01(\rR\tunhealthy\x12/\n" +
+	"\x04step\x18\b \x01(\x0e2\x1b.stoa.v1.KillRequested.StepR\x04step\x12\x14\n" +
+	"\x05began\x18\t \x01(\x03R\x05began\x12(\n" +
+	"\x10pre_stop_timeout\x18\n" +
+	" \x01(\x03R\x0epreStopTimeout\x12!\n" +
+	"\fdrain_period\x18\v \x01(\x03R\vdrainPeriod\"3\n" +
+	"\x04Step\x12\x0f\n" +
+	"\vTERMINATING\x10\x00\x12\f\n" +
+	"\bDRAINING\x10\x01\x12\f\n" +
+	"\bPRE_STOP\x10\x02\"\xd5\x01\n" +
 	"\x10OperationPending\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12%\n" +
 	"\x0eoperation_uuid\x18\x02 \x01(\fR\roperationUuid\x121\n" +
@@ -1480,85 +1585,88 @@ func file_stoa_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_stoa_v1_checkpoint_proto_rawDescData
 }
 
+var file_stoa_v1_checkpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_stoa_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_stoa_v1_checkpoint_proto_goTypes = []any{
-	(*LogRecord)(nil),           // 0: stoa.v1.LogRecord
-	(*AgentAdmitted)(nil),       // 1: stoa.v1.AgentAdmitted
-	(*EpochSeen)(nil),           // 2: stoa.v1.EpochSeen
-	(*ResourcesCheckpoint)(nil), // 3: stoa.v1.ResourcesCheckpoint
-	(*FrameworkCheckpoint)(nil), // 4: stoa.v1.FrameworkCheckpoint
-	(*FrameworkGone)(nil),       // 5: stoa.v1.FrameworkGone
-	(*FrameworkShutdown)(nil),   // 6: stoa.v1.FrameworkShutdown
-	(*ContainerLaunch)(nil),     // 7: stoa.v1.ContainerLaunch
-	(*ContainerForked)(nil),     // 8: stoa.v1.ContainerForked
-	(*ContainerGone)(nil),       // 9: stoa.v1.ContainerGone
-	(*SandboxGone)(nil),         // 10: stoa.v1.SandboxGone
-	(*TaskLaunch)(nil),          // 11: stoa.v1.TaskLaunch
-	(*TaskUpdate)(nil),          // 12: stoa.v1.TaskUpdate
-	(*TaskAcknowledged)(nil),    // 13: stoa.v1.TaskAcknowledged
-	(*TaskGone)(nil),            // 14: stoa.v1.TaskGone
-	(*KillRequested)(nil),       // 15: stoa.v1.KillRequested
-	(*OperationPending)(nil),    // 16: stoa.v1.OperationPending
-	(*OperationDone)(nil),       // 17: stoa.v1.OperationDone
-	(*v1.AgentInfo)(nil),        // 18: mesos.v1.AgentInfo
-	(*v1.Resource)(nil),         // 19: mesos.v1.Resource
-	(*v1.FrameworkInfo)(nil),    // 20: mesos.v1.FrameworkInfo
-	(*v1.FrameworkID)(nil),      // 21: mesos.v1.FrameworkID
-	(*v1.ExecutorInfo)(nil),     // 22: mesos.v1.ExecutorInfo
-	(*v1.TaskInfo)(nil),         // 23: mesos.v1.TaskInfo
-	(*v1.TaskStatus)(nil),       // 24: mesos.v1.TaskStatus
-	(*v1.TaskID)(nil),           // 25: mesos.v1.TaskID
-	(v1.TaskStatus_Reason)(0),   // 26: mesos.v1.TaskStatus.Reason
-	(*v1.KillPolicy)(nil),       // 27: mesos.v1.KillPolicy
-	(*v1.OperationStatus)(nil),  // 28: mesos.v1.OperationStatus
-	(*v1.Offer_Operation)(nil),  // 29: mesos.v1.Offer.Operation
+	(KillRequested_Step)(0),     // 0: stoa.v1.KillRequested.Step
+	(*LogRecord)(nil),           // 1: stoa.v1.LogRecord
+	(*AgentAdmitted)(nil),       // 2: stoa.v1.AgentAdmitted
+	(*EpochSeen)(nil),           // 3: stoa.v1.EpochSeen
+	(*ResourcesCheckpoint)(nil), // 4: stoa.v1.ResourcesCheckpoint
+	(*FrameworkCheckpoint)(nil), // 5: stoa.v1.FrameworkCheckpoint
+	(*FrameworkGone)(nil),       // 6: stoa.v1.FrameworkGone
+	(*FrameworkShutdown)(nil),   // 7: stoa.v1.FrameworkShutdown
+	(*ContainerLaunch)(nil),     // 8: stoa.v1.ContainerLaunch
+	(*ContainerForked)(nil),     // 9: stoa.v1.ContainerForked
+	(*ContainerGone)(nil),       // 10: stoa.v1.ContainerGone
+	(*SandboxGone)(nil),         // 11: stoa.v1.SandboxGone
+	(*TaskLaunch)(nil),          // 12: stoa.v1.TaskLaunch
+	(*TaskUpdate)(nil),          // 13: stoa.v1.TaskUpdate
+	(*TaskAcknowledged)(nil),    // 14: stoa.v1.TaskAcknowledged
+	(*TaskGone)(nil),            // 15: stoa.v1.TaskGone
+	(*KillRequested)(nil),       // 16: stoa.v1.KillRequested
+	(*OperationPending)(nil),    // 17: stoa.v1.OperationPending
+	(*OperationDone)(nil),       // 18: stoa.v1.OperationDone
+	(*v1.AgentInfo)(nil),        // 19: mesos.v1.AgentInfo
+	(*v1.Resource)(nil),         // 20: mesos.v1.Resource
+	(*v1.FrameworkInfo)(nil),    // 21: mesos.v1.FrameworkInfo
+	(*v1.FrameworkID)(nil),      // 22: mesos.v1.FrameworkID
+	(*v1.ExecutorInfo)(nil),     // 23: mesos.v1.ExecutorInfo
+	(*v1.TaskInfo)(nil),         // 24: mesos.v1.TaskInfo
+	(*v1.TaskStatus)(nil),       // 25: mesos.v1.TaskStatus
+	(*v1.TaskID)(nil),           // 26: mesos.v1.TaskID
+	(v1.TaskStatus_Reason)(0),   // 27: mesos.v1.TaskStatus.Reason
+	(*v1.KillPolicy)(nil),       // 28: mesos.v1.KillPolicy
+	(*v1.OperationStatus)(nil),  // 29: mesos.v1.OperationStatus
+	(*v1.Offer_Operation)(nil),  // 30: mesos.v1.Offer.Operation
 }
 var file_stoa_v1_checkpoint_proto_depIdxs = []int32{
-	1,  // 0: stoa.v1.LogRecord.admitted:type_name -> stoa.v1.AgentAdmitted
-	2,  // 1: stoa.v1.LogRecord.epoch:type_name -> stoa.v1.EpochSeen
-	3,  // 2: stoa.v1.LogRecord.resources:type_name -> stoa.v1.ResourcesCheckpoint
-	4,  // 3: stoa.v1.LogRecord.framework:type_name -> stoa.v1.FrameworkCheckpoint
-	5,  // 4: stoa.v1.LogRecord.framework_gone:type_name -> stoa.v1.FrameworkGone
-	7,  // 5: stoa.v1.LogRecord.container:type_name -> stoa.v1.ContainerLaunch
-	8,  // 6: stoa.v1.LogRecord.forked:type_name -> stoa.v1.ContainerForked
-	9,  // 7: stoa.v1.LogRecord.container_gone:type_name -> stoa.v1.ContainerGone
-	11, // 8: stoa.v1.LogRecord.task:type_name -> stoa.v1.TaskLaunch
-	12, // 9: stoa.v1.LogRecord.update:type_name -> stoa.v1.TaskUpdate
-	13, // 10: stoa.v1.LogRecord.acknowledged:type_name -> stoa.v1.TaskAcknowledged
-	14, // 11: stoa.v1.LogRecord.task_gone:type_name -> stoa.v1.TaskGone
-	16, // 12: stoa.v1.LogRecord.operation:type_name -> stoa.v1.OperationPending
-	17, // 13: stoa.v1.LogRecord.operation_done:type_name -> stoa.v1.OperationDone
-	15, // 14: stoa.v1.LogRecord.kill:type_name -> stoa.v1.KillRequested
-	6,  // 15: stoa.v1.LogRecord.framework_shutdown:type_name -> stoa.v1.FrameworkShutdown
-	10, // 16: stoa.v1.LogRecord.sandbox_gone:type_name -> stoa.v1.SandboxGone
-	18, // 17: stoa.v1.AgentAdmitted.info:type_name -> mesos.v1.AgentInfo
-	19, // 18: stoa.v1.ResourcesCheckpoint.resources:type_name -> mesos.v1.Resource
-	19, // 19: stoa.v1.ResourcesCheckpoint.configured:type_name -> mesos.v1.Resource
-	20, // 20: stoa.v1.FrameworkCheckpoint.info:type_name -> mesos.v1.FrameworkInfo
-	21, // 21: stoa.v1.FrameworkGone.framework_id:type_name -> mesos.v1.FrameworkID
-	21, // 22: stoa.v1.FrameworkShutdown.framework_id:type_name -> mesos.v1.FrameworkID
-	21, // 23: stoa.v1.ContainerLaunch.framework_id:type_name -> mesos.v1.FrameworkID
-	22, // 24: stoa.v1.ContainerLaunch.executor:type_name -> mesos.v1.ExecutorInfo
-	21, // 25: stoa.v1.TaskLaunch.framework_id:type_name -> mesos.v1.FrameworkID
-	23, // 26: stoa.v1.TaskLaunch.info:type_name -> mesos.v1.TaskInfo
-	21, // 27: stoa.v1.TaskUpdate.framework_id:type_name -> mesos.v1.FrameworkID
-	24, // 28: stoa.v1.TaskUpdate.status:type_name -> mesos.v1.TaskStatus
-	21, // 29: stoa.v1.TaskAcknowledged.framework_id:type_name -> mesos.v1.FrameworkID
-	25, // 30: stoa.v1.TaskAcknowledged.task_id:type_name -> mesos.v1.TaskID
-	21, // 31: stoa.v1.TaskGone.framework_id:type_name -> mesos.v1.FrameworkID
-	25, // 32: stoa.v1.TaskGone.task_id:type_name -> mesos.v1.TaskID
-	21, // 33: stoa.v1.KillRequested.framework_id:type_name -> mesos.v1.FrameworkID
-	25, // 34: stoa.v1.KillRequested.task_id:type_name -> mesos.v1.TaskID
-	26, // 35: stoa.v1.KillRequested.reason:type_name -> mesos.v1.TaskStatus.Reason
-	27, // 36: stoa.v1.KillRequested.kill_policy:type_name -> mesos.v1.KillPolicy
-	21, // 37: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
-	28, // 38: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
-	29, // 39: stoa.v1.OperationPending.info:type_name -> mesos.v1.Offer.Operation
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	2,  // 0: stoa.v1.LogRecord.admitted:type_name -> stoa.v1.AgentAdmitted
+	3,  // 1: stoa.v1.LogRecord.epoch:type_name -> stoa.v1.EpochSeen
+	4,  // 2: stoa.v1.LogRecord.resources:type_name -> stoa.v1.ResourcesCheckpoint
+	5,  // 3: stoa.v1.LogRecord.framework:type_name -> stoa.v1.FrameworkCheckpoint
+	6,  // 4: stoa.v1.LogRecord.framework_gone:type_name -> stoa.v1.FrameworkGone
+	8,  // 5: stoa.v1.LogRecord.container:type_name -> stoa.v1.ContainerLaunch
+	9,  // 6: stoa.v1.LogRecord.forked:type_name -> stoa.v1.ContainerForked
+	10, // 7: stoa.v1.LogRecord.container_gone:type_name -> stoa.v1.ContainerGone
+	12, // 8: stoa.v1.LogRecord.task:type_name -> stoa.v1.TaskLaunch
+	13, // 9: stoa.v1.LogRecord.update:type_name -> stoa.v1.TaskUpdate
+	14, // 10: stoa.v1.LogRecord.acknowledged:type_name -> stoa.v1.TaskAcknowledged
+	15, // 11: stoa.v1.LogRecord.task_gone:type_name -> stoa.v1.TaskGone
+	17, // 12: stoa.v1.LogRecord.operation:type_name -> stoa.v1.OperationPending
+	18, // 13: stoa.v1.LogRecord.operation_done:type_name -> stoa.v1.OperationDone
+	16, // 14: stoa.v1.LogRecord.kill:type_name -> stoa.v1.KillRequested
+	7,  // 15: stoa.v1.LogRecord.framework_shutdown:type_name -> stoa.v1.FrameworkShutdown
+	11, // 16: stoa.v1.LogRecord.sandbox_gone:type_name -> stoa.v1.SandboxGone
+	19, // 17: stoa.v1.AgentAdmitted.info:type_name -> mesos.v1.AgentInfo
+	20, // 18: stoa.v1.ResourcesCheckpoint.resources:type_name -> mesos.v1.Resource
+	20, // 19: stoa.v1.ResourcesCheckpoint.configured:type_name -> mesos.v1.Resource
+	21, // 20: stoa.v1.FrameworkCheckpoint.info:type_name -> mesos.v1.FrameworkInfo
+	22, // 21: stoa.v1.FrameworkGone.framework_id:type_name -> mesos.v1.FrameworkID
+	22, // 22: stoa.v1.FrameworkShutdown.framework_id:type_name -> mesos.v1.FrameworkID
+	22, // 23: stoa.v1.ContainerLaunch.framework_id:type_name -> mesos.v1.FrameworkID
+	23, // 24: stoa.v1.ContainerLaunch.executor:type_name -> mesos.v1.ExecutorInfo
+	22, // 25: stoa.v1.TaskLaunch.framework_id:type_name -> mesos.v1.FrameworkID
+	24, // 26: stoa.v1.TaskLaunch.info:type_name -> mesos.v1.TaskInfo
+	22, // 27: stoa.v1.TaskUpdate.framework_id:type_name -> mesos.v1.FrameworkID
+	25, // 28: stoa.v1.TaskUpdate.status:type_name -> mesos.v1.TaskStatus
+	22, // 29: stoa.v1.TaskAcknowledged.framework_id:type_name -> mesos.v1.FrameworkID
+	26, // 30: stoa.v1.TaskAcknowledged.task_id:type_name -> mesos.v1.TaskID
+	22, // 31: stoa.v1.TaskGone.framework_id:type_name -> mesos.v1.FrameworkID
+	26, // 32: stoa.v1.TaskGone.task_id:type_name -> mesos.v1.TaskID
+	22, // 33: stoa.v1.KillRequested.framework_id:type_name -> mesos.v1.FrameworkID
+	26, // 34: stoa.v1.KillRequested.task_id:type_name -> mesos.v1.TaskID
+	27, // 35: stoa.v1.KillRequested.reason:type_name -> mesos.v1.TaskStatus.Reason
+	28, // 36: stoa.v1.KillRequested.kill_policy:type_name -> mesos.v1.KillPolicy
+	0,  // 37: stoa.v1.KillRequested.step:type_name -> stoa.v1.KillRequested.Step
+	22, // 38: stoa.v1.OperationPending.framework_id:type_name -> mesos.v1.FrameworkID
+	29, // 39: stoa.v1.OperationPending.status:type_name -> mesos.v1.OperationStatus
+	30, // 40: stoa.v1.OperationPending.info:type_name -> mesos.v1.Offer.Operation
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_stoa_v1_checkpoint_proto_init() }
@@ -1590,13 +1698,14 @@ func file_stoa_v1_checkpoint_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stoa_v1_checkpoint_proto_rawDesc), len(file_stoa_v1_checkpoint_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_stoa_v1_checkpoint_proto_goTypes,
 		DependencyIndexes: file_stoa_v1_checkpoint_proto_depIdxs,
+		EnumInfos:         file_stoa_v1_checkpoint_proto_enumTypes,
 		MessageInfos:      file_stoa_v1_checkpoint_proto_msgTypes,
 	}.Build()
 	File_stoa_v1_checkpoint_proto = out.File
