@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -32,6 +34,9 @@ type serviceFlags struct {
 	gpus          string
 	seconds       []seconds
 	cert, key, ca string
+	maintenance   bool
+	// httpAddress and httpPort are Marathon's way to say where the API is.
+	httpAddress, httpPort string
 	// own are the flags of the service alone, among those of other roles.
 	own *pflag.FlagSet
 }
@@ -44,46 +49,89 @@ type seconds struct {
 }
 
 // withoutEffect are Marathon's flags that mean nothing here, with why.
-var withoutEffect = []struct{ name, def, why string }{
-	{"zk", "", "state is in Stoa's store: see --store"},
-	{"zk-timeout", "", "state is in Stoa's store"},
-	{"zk-session-timeout", "", "state is in Stoa's store"},
-	{"zk-connection-timeout", "", "state is in Stoa's store"},
-	{"zk-compression", "", "state is in Stoa's store"},
-	{"zk-compression-threshold", "", "state is in Stoa's store"},
-	{"zk-max-node-size", "", "state is in Stoa's store"},
-	{"zk-max-concurrency", "", "state is in Stoa's store"},
-	{"internal-store-backend", "", "state is in Stoa's store"},
-	{"store-cache", "", "state is in Stoa's store"},
-	{"storage-compaction-interval", "", "versions are removed as new ones come"},
-	{"storage-compaction-scan-batch-size", "", "versions are removed as new ones come"},
-	{"group-versions-cache-size", "", "versions are read from the store"},
-	{"leader-election-backend", "", "leaders are elected in Stoa's store"},
-	{"ha", "", "election is always on"},
-	{"disable-ha", "", "election is always on"},
-	{"checkpoint", "", "every task is checkpointed"},
-	{"disable-checkpoint", "", "every task is checkpointed"},
-	{"launch-tokens", "", "launches are not rationed"},
-	{"launch-token-refresh-interval", "", "launches are not rationed"},
-	{"max-parallel-offers", "", "offers are matched in one step"},
-	{"max-queued-offers", "", "offers are matched in one step"},
-	{"offer-matching-timeout", "", "offers are matched in one step"},
-	{"kill-chunk-size", "", "kills are not sent in chunks"},
-	{"max-parallel-status-updates", "", "status updates are handled in order"},
-	{"max-queued-status-updates", "", "status updates are handled in order"},
-	{"suppress-offers", "", "offers are always suppressed while nothing waits"},
-	{"scale-apps-interval", "", "apps are looked at when something changes"},
-	{"scale-apps-initial-delay", "", "apps are looked at when something changes"},
-	{"reconciliation-initial-delay", "", "tasks are reconciled at each subscription"},
-	{"task-lost-expunge-initial-delay", "", "each instance has its own timer"},
-	{"task-lost-expunge-interval", "", "each instance has its own timer"},
-	{"on-elected-prepare-timeout", "", "loading has no timeout"},
-	{"leader-proxy-connection-timeout", "", "standbys wait as long as their clients"},
-	{"leader-proxy-read-timeout", "", "standbys wait as long as their clients"},
-	{"logging-level", "", "see --log-level"},
-	{"deprecated-features", "", "what they switch on is always on"},
-	{"metrics-prometheus", "", "metrics are always served"},
-	{"http-compression", "", "compression is always on"},
+var withoutEffect = []struct{ name, why string }{
+	{"zk", "state is in Stoa's store: see --store"},
+	{"zk-timeout", "state is in Stoa's store"},
+	{"zk-session-timeout", "state is in Stoa's store"},
+	{"zk-connection-timeout", "state is in Stoa's store"},
+	{"zk-compression", "state is in Stoa's store"},
+	{"zk-compression-threshold", "state is in Stoa's store"},
+	{"zk-max-node-size", "state is in Stoa's store"},
+	{"zk-max-concurrency", "state is in Stoa's store"},
+	{"internal-store-backend", "state is in Stoa's store"},
+	{"store-cache", "state is in Stoa's store"},
+	{"storage-compaction-interval", "versions are removed as new ones come"},
+	{"storage-compaction-scan-batch-size", "versions are removed as new ones come"},
+	{"group-versions-cache-size", "versions are read from the store"},
+	{"leader-election-backend", "leaders are elected in Stoa's store"},
+	{"ha", "election is always on"},
+	{"disable-ha", "election is always on"},
+	{"checkpoint", "every task is checkpointed"},
+	{"disable-checkpoint", "every task is checkpointed"},
+	{"launch-tokens", "launches are not rationed"},
+	{"launch-token-refresh-interval", "launches are not rationed"},
+	{"max-parallel-offers", "offers are matched in one step"},
+	{"max-queued-offers", "offers are matched in one step"},
+	{"offer-matching-timeout", "offers are matched in one step"},
+	{"kill-chunk-size", "kills are not sent in chunks"},
+	{"max-parallel-status-updates", "status updates are handled in order"},
+	{"max-queued-status-updates", "status updates are handled in order"},
+	{"suppress-offers", "offers are always suppressed while nothing waits"},
+	{"scale-apps-interval", "apps are looked at when something changes"},
+	{"scale-apps-initial-delay", "apps are looked at when something changes"},
+	{"reconciliation-initial-delay", "tasks are reconciled at each subscription"},
+	{"task-lost-expunge-initial-delay", "each instance has its own timer"},
+	{"task-lost-expunge-interval", "each instance has its own timer"},
+	{"on-elected-prepare-timeout", "loading has no timeout"},
+	{"leader-proxy-connection-timeout", "standbys wait as long as their clients"},
+	{"leader-proxy-read-timeout", "standbys wait as long as their clients"},
+	{"logging-level", "see --log-level"},
+	{"deprecated-features", "what they switch on is always on"},
+	{"metrics-prometheus", "metrics are always served"},
+	{"http-compression", "compression is always on"},
+	{"disable-zk-compression", "state is in Stoa's store"},
+	{"disable-store-cache", "state is in Stoa's store"},
+	{"disable-suppress-offers", "offers are always suppressed while nothing waits"},
+	{"disable-metrics-prometheus", "metrics are always served"},
+	{"disable-http-compression", "compression is always on"},
+	{"https-address", "see --tls-cert: the API is served at one address"},
+	{"https-port", "see --tls-cert: the API is served at one address"},
+	{"disable-http", "with --tls-cert only https is served"},
+	{"ssl-keystore-path", "see --tls-cert and --tls-key"},
+	{"ssl-keystore-password", "see --tls-cert and --tls-key"},
+	{"backup-location", "see --backup-dir and DELETE /v2/leader?backup="},
+	{"graceful-shutdown-timeout", "nothing has to be waited for"},
+	{"leader-proxy-ssl-ignore-hostname", "see --tls-ca"},
+	{"leader-proxy-max-open-connections", "standbys use 64"},
+	{"max-queued-root-group-updates", "requests wait for at most a minute"},
+	{"mesos-authentication", "masters are reached over loopback or a tunnel"},
+	{"mesos-authentication-principal", "masters are reached over loopback or a tunnel"},
+	{"mesos-authentication-secret", "masters are reached over loopback or a tunnel"},
+	{"mesos-authentication-secret-file", "masters are reached over loopback or a tunnel"},
+	{"mesos-heartbeat-interval", "the master says how often"},
+	{"mesos-heartbeat-failure-threshold", "the master says how often"},
+	{"mesos-bridge-name", "it is always mesos-bridge"},
+	{"mesos-offer-constraints", "offers that do not fit are declined"},
+	{"min-mesos-offer-constraints-update-interval", "offers that do not fit are declined"},
+	{"default-accepted-resource-roles", "see --accepted-resource-roles-default-behavior"},
+	{"instance-tracker-num-parallel-loads", "instances are loaded at once"},
+	{"instance-tracker-num-parallel-updates", "instances are updated in order"},
+	{"instance-tracker-update-queue-size", "instances are updated in order"},
+	{"plugin-dir", "there are no plugins"},
+	{"plugin-conf", "there are no plugins"},
+	{"metrics-name-prefix", "it is always marathon"},
+	{"metrics-statsd", "see /metrics/prometheus"},
+	{"metrics-datadog", "see /metrics/prometheus"},
+	{"logstash", "logs go to stderr: see --log-json"},
+	{"sentry-url", "logs go to stderr"},
+	{"sentry-tags", "logs go to stderr"},
+}
+
+// switches are those of them that take no value.
+var switches = []string{
+	"ha", "disable-ha", "checkpoint", "disable-checkpoint", "zk-compression", "disable-zk-compression", "store-cache", "disable-store-cache",
+	"suppress-offers", "disable-suppress-offers", "metrics-prometheus", "disable-metrics-prometheus", "http-compression", "disable-http-compression",
+	"disable-http", "leader-proxy-ssl-ignore-hostname", "mesos-authentication", "mesos-offer-constraints", "metrics-statsd", "metrics-datadog",
 }
 
 func (s *serviceFlags) flags(all *pflag.FlagSet) {
@@ -98,6 +146,7 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 		s.seconds = append(s.seconds, seconds{n, to, unit})
 	}
 	f.StringVar(&c.Name, "framework-name", "marathon", "name of the framework")
+	f.StringVar(&c.Hostname, "hostname", "", "`name` of this machine as the framework tells it; by default the machine's own")
 	f.StringVar(&core.App.Role, "mesos-role", "*", "default `role` of apps")
 	f.StringVar(&c.User, "mesos-user", "", "`user` that tasks run as if their app names none; by default the service's own")
 	number("failover-timeout", &c.FailoverTimeout, time.Second, 604800, "`seconds` that tasks outlive the service")
@@ -122,6 +171,7 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 	number("reconciliation-interval", &core.Reconcile, time.Millisecond, 600000, "`milliseconds` between reconciliations")
 	number("draining-seconds", &core.Draining, time.Second, 0, "`seconds` before its maintenance that an agent is avoided")
 	f.StringVar(&s.gpus, "gpu-scheduling-behavior", "restricted", "whether apps that need no GPU may use agents that have some: restricted or unrestricted")
+	f.BoolVar(&s.maintenance, "maintenance-mode", true, "whether agents in maintenance windows are avoided")
 	f.StringVar(&s.unreachable, "unreachable-default", "0,0", "seconds after which unreachable instances are replaced, and forgotten, or 'disabled'; for apps that do not say")
 	f.StringVar(&s.checks, "health-checks", "agent", "who makes HTTP, HTTPS and TCP health checks: agent, or service")
 	f.IntVar(&c.Probes, "max-concurrent-marathon-health-checks", 256, "how many checks the service makes at a time")
@@ -132,12 +182,19 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 	f.StringVar(&c.Realm, "http-realm", "Mesosphere", "`realm` of basic authentication")
 	f.StringSliceVar(&c.Origin, "access-control-allow-origin", nil, "`origins` for CORS")
 	f.IntVar(&c.MaxRequests, "http-max-concurrent-requests", 0, "how many requests are served at a time; 0 is no limit")
+	f.IntVar(&c.EventBacklog, "event-stream-max-outstanding-messages", 1024, "how many events may wait for one reader before it is cut off")
+	f.StringVar(&c.WebUIURL, "webui-url", "", "`URL` of the service as others reach it; by default where it listens")
+	f.StringVar(&c.MasterURL, "mesos-leader-ui-url", "", "`URL` of the master's page as others reach it; by default the first master")
+	f.StringVar(&s.httpAddress, "http-address", "", "`host` at which the API is served, in place of the address's to listen at")
+	f.StringVar(&s.httpPort, "http-port", "", "`port` at which the API is served, likewise")
 	f.StringSliceVar(&s.callbacks, "callback-allow", nil, "`networks` in CIDR form that event callbacks may go to; loopback by default")
 	f.StringVar(&c.BackupDir, "backup-dir", "", "`directory` below which DELETE /v2/leader?backup=file:///PATH writes, and ?restore= reads; none by default")
 	for _, w := range withoutEffect {
-		f.String(w.name, w.def, w.why)
+		f.String(w.name, "", w.why)
 		f.Lookup(w.name).Hidden = true
-		f.Lookup(w.name).NoOptDefVal = "true"
+		if slices.Contains(switches, w.name) {
+			f.Lookup(w.name).NoOptDefVal = "true"
+		}
 	}
 }
 
@@ -187,6 +244,10 @@ func (s *serviceFlags) finish() (warnings []string, err error) {
 	default:
 		return nil, &cli.Error{What: "--health-checks " + s.checks, Try: "agent or service", Code: cli.ExitUsage}
 	}
+	core.NoMaintenance = !s.maintenance
+	if err := s.ranges(); err != nil {
+		return nil, err
+	}
 	switch s.gpus {
 	case "restricted":
 	case "unrestricted":
@@ -215,6 +276,35 @@ func (s *serviceFlags) finish() (warnings []string, err error) {
 	}
 	s.config.Settings = settings(f)
 	return warnings, nil
+}
+
+// ranges refuses values that would not do what they say.
+func (s *serviceFlags) ranges() error {
+	least := map[string]int64{ // of numbers; 1 for those not here
+		"max-apps": 0, "max-instances-per-offer": 0, "draining-seconds": 0, "local-port-min": 0, "http-max-concurrent-requests": 0,
+	}
+	var err error
+	s.own.VisitAll(func(f *pflag.Flag) {
+		if t := f.Value.Type(); t != "int" && t != "int64" || err != nil {
+			return
+		}
+		from, ok := least[f.Name]
+		if !ok {
+			from = 1
+		}
+		n, _ := strconv.ParseInt(f.Value.String(), 10, 64) // it is one
+		if n < from || n > math.MaxInt32 {
+			err = &cli.Error{What: fmt.Sprintf("--%s %d", f.Name, n), Try: fmt.Sprintf("%d to %d", from, math.MaxInt32), Code: cli.ExitUsage}
+		}
+	})
+	for name, values := range map[string][]string{
+		"new-group-enforce-role": {"off", "top"}, "accepted-resource-roles-default-behavior": {"any", "unreserved", "reserved"},
+	} {
+		if v := s.own.Lookup(name).Value.String(); err == nil && !slices.Contains(values, v) {
+			err = &cli.Error{What: "--" + name + " " + v, Try: strings.Join(values, ", "), Code: cli.ExitUsage}
+		}
+	}
+	return err
 }
 
 func (s *serviceFlags) tls() (own, trust *tls.Config, err error) {
@@ -334,7 +424,11 @@ while it is away. Marathon's flags are understood in both spellings and as MARAT
 // listen opens the listener, off loopback only where everybody has to authenticate.
 func (s *serviceFlags) listen(flag, addr string) (service.Config, error) {
 	cfg := s.config
-	var err error
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil && (s.httpAddress != "" || s.httpPort != "") {
+		addr = net.JoinHostPort(cmp.Or(s.httpAddress, host), cmp.Or(s.httpPort, port))
+		flag = "http-address and --http-port"
+	}
 	if cfg.Credentials == "" {
 		cfg.Listener, err = listenLoopback(flag, addr)
 	} else if cfg.Listener, err = net.Listen("tcp", addr); err != nil {

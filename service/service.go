@@ -3,6 +3,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -71,6 +72,11 @@ type Config struct {
 	MaxRequests int
 	// CallbackAllow are the networks that callbacks may go to; nil is loopback.
 	CallbackAllow []*net.IPNet
+	// EventBacklog is how many events may wait for one reader of the stream; 0 is 1024.
+	EventBacklog int
+	// Hostname of the framework, the machine's by default. WebUIURL and MasterURL are where
+	// others reach the API and the master; by default URL and the first master.
+	Hostname, WebUIURL, MasterURL string
 	// BackupDir is where backups are written to and restored from; "" switches it off.
 	BackupDir string
 	// Settings are what /v2/info shows as marathon_config, secrets removed.
@@ -188,7 +194,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		tails:   newTails(cfg.Masters, cfg.Client, inputs.Post),
 		agents:  newAgents(cfg.Masters, cfg.Client, inputs.Post),
 		view:    view.New(),
-		events:  events.New(lead.Epoch, kept),
+		events:  events.New(lead.Epoch, kept, cfg.EventBacklog),
 		prober:  health.New(cfg.Probes, inputs.Post),
 		metrics: metrics, abdicated: make(chan struct{}, 1), asked: make(map[state.Token]chan state.Result),
 	}
@@ -206,7 +212,8 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		Backup: files.backup, Restore: files.restore, Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
 			Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
-			Config: settings(cfg), HTTP: map[string]any{"http_port": port(address)},
+			Config: settings(cfg), HTTP: ports(cfg, address),
+			Zookeeper: map[string]any{"zk_max_versions": cmp.Or(cfg.Core.MaxVersions, 50)},
 		},
 		Options: cfg.Core.App, Credentials: cfg.Credentials, Realm: cfg.Realm, Origin: cfg.Origin, MaxRequests: cfg.MaxRequests,
 	})
@@ -267,12 +274,15 @@ func describe(cfg Config) *mesos.FrameworkInfo {
 	if role == "" {
 		role = "*"
 	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "localhost"
+	hostname, web := cfg.Hostname, cmp.Or(cfg.WebUIURL, cfg.URL)
+	if hostname == "" {
+		var err error
+		if hostname, err = os.Hostname(); err != nil {
+			hostname = "localhost"
+		}
 	}
 	f := &mesos.FrameworkInfo{
-		User: &me, Name: &name, Roles: []string{role}, WebuiUrl: &cfg.URL, Hostname: &hostname,
+		User: &me, Name: &name, Roles: []string{role}, WebuiUrl: &web, Hostname: &hostname,
 		FailoverTimeout: proto.Float64(timeout.Seconds()), Checkpoint: proto.Bool(true),
 	}
 	for _, c := range []mesos.FrameworkInfo_Capability_Type{
@@ -327,10 +337,14 @@ func poke(c chan struct{}) {
 	}
 }
 
-func port(address string) int {
+// ports are http_config of /v2/info: one of the two is served.
+func ports(cfg Config, address string) map[string]any {
 	_, p, _ := net.SplitHostPort(address)
 	n, _ := strconv.Atoi(p)
-	return n
+	if cfg.TLS != nil {
+		return map[string]any{"http_port": nil, "https_port": n}
+	}
+	return map[string]any{"http_port": n, "https_port": nil}
 }
 
 // settings are marathon_config of /v2/info: the flags, and what clients look for that is
@@ -344,7 +358,7 @@ func settings(cfg Config) map[string]any {
 	all["checkpoint"], all["ha"] = true, true
 	all["hostname"], all["webui_url"] = f.GetHostname(), f.GetWebuiUrl()
 	all["master"] = strings.Join(cfg.Masters, ",")
-	if len(cfg.Masters) > 0 {
+	if all["mesos_leader_ui_url"] = cfg.MasterURL; cfg.MasterURL == "" && len(cfg.Masters) > 0 {
 		all["mesos_leader_ui_url"] = "http://" + cfg.Masters[0] // which sends on to the leader
 	}
 	return all

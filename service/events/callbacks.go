@@ -116,7 +116,7 @@ func (c *Callbacks) follow(ctx context.Context, target string, number uint64) {
 	failures, backoff := 0, firstBackoff
 	for {
 		list, more, behind, missing := c.log.since(number, 1)
-		if missing || behind > maxWaiting {
+		if missing || behind > c.log.waiting {
 			number = c.log.head()
 			continue
 		}

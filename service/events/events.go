@@ -5,6 +5,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -24,14 +25,16 @@ const (
 	keepStored = 1000
 	// maxStored bytes of one event; the plan of thousands of apps may be longer, and is not.
 	maxStored = 64 << 10
-	// maxWaiting events for one reader; one that has more is cut off.
-	maxWaiting = 1024
+	// defaultWaiting events for one reader; one that has more is cut off
+	// (--event_stream_max_outstanding_messages).
+	defaultWaiting = 1024
 )
 
 // Log keeps the last events. It is safe for concurrent use.
 type Log struct {
-	epoch uint64
-	ended chan struct{}
+	epoch   uint64
+	waiting int // events of one reader at most
+	ended   chan struct{}
 
 	mu     sync.Mutex
 	events []event // oldest first; the last has number next-1
@@ -57,9 +60,9 @@ type Stored struct {
 }
 
 // New makes the log of one term of leadership; kept are the stored events of earlier ones,
-// in any order.
-func New(epoch uint64, kept []Stored) *Log {
-	l := &Log{epoch: epoch, next: 1, shown: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
+// in any order. waiting is how many events may wait for one reader; 0 is 1024.
+func New(epoch uint64, kept []Stored, waiting int) *Log {
+	l := &Log{epoch: epoch, waiting: cmp.Or(waiting, defaultWaiting), next: 1, shown: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
 	slices.SortFunc(l.stored, func(a, b Stored) int {
 		x, _ := parse(a.ID)
 		y, _ := parse(b.ID)
@@ -157,7 +160,7 @@ func (l *Log) forget(now time.Time) {
 		drop = len(l.events) - keepEvents
 	}
 	if now.Sub(l.events[0].at) > 2*keepFor {
-		for drop < len(l.events)-maxWaiting && now.Sub(l.events[drop].at) > keepFor {
+		for drop < len(l.events)-l.waiting && now.Sub(l.events[drop].at) > keepFor {
 			drop++
 		}
 	}

@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -88,7 +89,7 @@ func kinds(text string) string {
 
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(7, nil)
+		l := New(7, nil, 0)
 		l.Append(status(1))
 		s, _ := read(t, l, "", "", nil)
 		l.Append(status(2))
@@ -123,7 +124,7 @@ func TestReplay(t *testing.T) {
 			{ID: "6-12", Type: "deployment_success", Data: []byte("{}")},
 			{ID: "6-9", Type: "deployment_info", Data: []byte("{}")},
 			{ID: "6-100", Type: "deployment_failed", Data: []byte("{}")},
-		})
+		}, 0)
 		l.Append(status(1))
 		l.Append(done(1))
 		for _, tt := range []struct{ name, last, want string }{
@@ -143,7 +144,7 @@ func TestReplay(t *testing.T) {
 // What waits for the store is seen by nobody, and holds back what comes behind it.
 func TestEventsAreSeenInOrderWhenTheyMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(7, nil)
+		l := New(7, nil, 0)
 		l.Append(status(1))
 		number, keep, _ := l.Add(done(1))
 		if number != 2 || keep == nil {
@@ -168,7 +169,7 @@ func TestEventsAreSeenInOrderWhenTheyMay(t *testing.T) {
 }
 
 func TestDurableEventsAreHandedOut(t *testing.T) {
-	l := New(1, nil)
+	l := New(1, nil, 0)
 	if _, keep, _ := l.Add(status(1)); keep != nil {
 		t.Errorf("a status update is to be stored: %v", keep)
 	}
@@ -186,20 +187,22 @@ func TestDurableEventsAreHandedOut(t *testing.T) {
 }
 
 func TestSlowReaderIsCutOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := New(1, nil)
-		block := make(chan struct{})
-		_, gone := read(t, l, "", "", block)
-		for n := range maxWaiting + batch + 2 {
-			l.Append(status(n))
-		}
-		close(block)
-		<-gone
-	})
+	for _, waiting := range []int{0, 10} {
+		synctest.Test(t, func(t *testing.T) {
+			l := New(1, nil, waiting)
+			block := make(chan struct{})
+			_, gone := read(t, l, "", "", block)
+			for n := range cmp.Or(waiting, defaultWaiting) + batch + 2 {
+				l.Append(status(n))
+			}
+			close(block)
+			<-gone
+		})
+	}
 }
 
 func TestHistoryIsBounded(t *testing.T) {
-	l := New(1, nil)
+	l := New(1, nil, 0)
 	for n := range keepEvents*12/10 + 1 {
 		l.Append(status(n))
 	}
@@ -222,7 +225,7 @@ func TestCallbacks(t *testing.T) {
 		got <- b.String()
 	}))
 	defer target.Close()
-	l := New(1, nil)
+	l := New(1, nil, 0)
 	saved := make(chan []string, 10)
 	c := NewCallbacks(l, nil, nil, func(_ context.Context, urls []string) error { saved <- urls; return nil })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -289,7 +292,7 @@ func TestCallbacksStayInTheirNetworks(t *testing.T) {
 
 func TestFailingCallbackIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(1, nil)
+		l := New(1, nil, 0)
 		saved := make(chan []string, 1)
 		c := NewCallbacks(l, []string{"http://10.1.2.3/"}, nil, func(_ context.Context, urls []string) error { saved <- urls; return nil })
 		ctx, cancel := context.WithCancel(t.Context())

@@ -27,7 +27,7 @@ type resync struct {
 }
 
 // ServeHTTP is GET /v2/events: server-sent events with CRLF, filtered by event_type, with
-// a heartbeat every 10 s. A reader with more than 1024 events waiting is cut off.
+// a heartbeat every 10 s. A reader with more than --event_stream_max_outstanding_messages events waiting is cut off.
 // Last-Event-ID goes on where a reader was.
 func (l *Log) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !accepts(r.Header.Values("Accept")) {
@@ -110,7 +110,7 @@ func (o *reader) serve(l *Log, r *http.Request) {
 		switch {
 		case missing:
 			return // cut off: it comes back with its last id and is told
-		case behind > maxWaiting && !o.catchingUp:
+		case behind > l.waiting && !o.catchingUp:
 			return
 		case behind <= batch:
 			o.catchingUp = false

@@ -266,9 +266,13 @@ func (s *Service) fillApp(pool *match.Pool, a *application, share int, r *round,
 			placed = a.count(def)
 			sets[def] = placed
 		}
+		now := s.now.Wall
+		if s.cfg.NoMaintenance {
+			now = time.Time{}
+		}
 		outcome, refusal := pool.Fit(&match.Want{
 			App: def, Instance: i, Placed: placed, FrameworkID: s.framework, Region: s.cfg.Region,
-			Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: s.now.Wall, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
+			Principal: s.cfg.Principal, Seed: s.rng.Uint64(), Now: now, Draining: s.cfg.Draining, WasteGPUs: s.cfg.WasteGPUs,
 		})
 		if r.first(a) {
 			q := *a.queue // readers have the old one
@@ -308,19 +312,28 @@ func (a *application) launches(i *instance.Instance) *marathon.App {
 
 // count what constraints of a definition take into account. Of a set that is being
 // replaced that is the set alone: those that replace it have constraints of their own.
+// Groups share what there is, should that be more than the definition says: previews that
+// a cancelled deployment left, say.
 func (a *application) count(def *marathon.App) *match.Placed {
-	if def != a.def {
-		var set []*instance.Instance
-		for _, i := range a.list {
-			if a.launches(i) == def {
-				set = append(set, i)
-			}
+	if def == a.def && a.placed != nil {
+		return a.placed
+	}
+	var set []*instance.Instance
+	for _, i := range a.list {
+		if i.Goal != instance.GoalDecommissioned && a.launches(i) == def {
+			set = append(set, i)
 		}
-		return match.Count(def, set)
 	}
-	if a.placed == nil {
-		a.placed = match.Count(def, a.list)
+	wide := def
+	if len(set) > def.Instances {
+		wider := *def
+		wider.Instances = len(set)
+		wide = &wider
 	}
+	if def != a.def {
+		return match.Count(wide, set)
+	}
+	a.placed = match.Count(wide, a.list)
 	return a.placed
 }
 

@@ -49,6 +49,8 @@ type Config struct {
 	Reconcile time.Duration
 	// Draining is how long before its maintenance an agent is avoided.
 	Draining time.Duration
+	// NoMaintenance uses agents in maintenance like others (--maintenance_mode=false).
+	NoMaintenance bool
 	// WasteGPUs lets any app use agents with GPUs (--gpu_scheduling_behavior=unrestricted).
 	WasteGPUs bool
 	// Principal of the framework, "" without authentication.
