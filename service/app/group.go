@@ -68,8 +68,8 @@ func (w *write) scaleBy(group string, factor float64) {
 			return true
 		}
 		n := math.Ceil(float64(a.Instances) * factor)
-		if !(n >= 0 && n <= math.MaxInt32) {
-			w.wrong.add("/scaleBy", fmt.Sprintf("makes %g instances of %s, which is not between 0 and %d", n, a.ID, math.MaxInt32))
+		if !(n >= 0 && n <= maxInstances) {
+			w.wrong.add("/scaleBy", fmt.Sprintf("makes %g instances of %s, which is not between 0 and %d", n, a.ID, maxInstances))
 			return false
 		}
 		w.scale(a, int(n))

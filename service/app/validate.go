@@ -145,8 +145,13 @@ func (v *verdict) command(a *marathon.App) {
 		"must fully match regular expression '^(//cmd)|(/?[^/]+(/[^/]+)*)|$'")
 }
 
+// maxInstances of one app: each takes memory from when it is asked for, and a slip of
+// the finger would end the service at every start.
+const maxInstances = 1_000_000
+
 func (v *verdict) resources(a *marathon.App) {
 	v.atLeast("/instances", a.Instances, 0)
+	v.when(a.Instances > maxInstances, "/instances", fmt.Sprintf("is greater than %d", maxInstances))
 	v.between("/cpus", a.CPUs, 0.001, infinite)
 	v.between("/mem", a.Mem, 0, infinite)
 	v.between("/disk", a.Disk, 0, infinite)
