@@ -94,6 +94,9 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 	if old == nil {
 		a.at[i.ID] = len(a.list)
 		a.list = append(a.list, i)
+		if a.def != nil && len(a.list) > a.def.Instances {
+			a.placed = nil // counted anew with what there is
+		}
 	} else {
 		a.tally(old, -1)
 		a.list[a.at[i.ID]] = i
@@ -103,7 +106,7 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 		a.placed.Update(i)
 	}
 	s.instances[i.ID] = i
-	if old != nil && old.Active() != i.Active() {
+	if old != nil && (old.Active() != i.Active() || old.Goal != i.Goal) {
 		s.moved(a)
 	}
 	if keep != forget && !ran(i) {
@@ -137,7 +140,7 @@ func ran(i *instance.Instance) bool { return i.TaskID != "" || i.Reservation != 
 // moved says that an app has one instance more or less on some agent: offers that its
 // constraints refused may fit now.
 func (s *Service) moved(a *application) {
-	if a.waits > 0 && a.queue != nil && a.queue.Last[match.UnfulfilledConstraint].Declined > 0 {
+	if a.waits > 0 && a.queue != nil && a.queue.Launch[match.UnfulfilledConstraint].Declined > 0 {
 		s.want()
 	}
 }
@@ -232,6 +235,7 @@ func (s *Service) again(i *instance.Instance, def *marathon.App) {
 		c.Ports, c.IPAddresses, c.Health, c.CheckResult = nil, nil, nil, nil
 		c.Ready, c.Readiness, c.TaskState = false, nil, ""
 		c.StagedAt, c.StartedAt, c.DrainUntil, c.KillingSince = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+		c.Drain = nil
 		if c.Reservation == nil {
 			c.Agent = nil
 		}
