@@ -80,6 +80,13 @@ func (w *world) judge(in Input, e Effect) {
 			if w.core.deployments[p.ID] != nil {
 				w.broken("%s of %s, which goes on", p.Type, p.ID)
 			}
+			for _, step := range p.Plan.Steps {
+				for _, a := range step.Actions {
+					if p.Type == "deployment_failed" && w.core.locks[a.App] == "" {
+						w.left[a.App] = true // overridden for the sake of another app
+					}
+				}
+			}
 		case marathon.UnhealthyKill:
 			i := w.core.instances[p.InstanceID]
 			def := w.core.of(i.App).definition(i)
