@@ -85,6 +85,9 @@ type Instance struct {
 	DrainUntil time.Time `json:"drainUntil,omitzero"`
 	// KillingSince is when the first KILL went out.
 	KillingSince time.Time `json:"killingSince,omitzero"`
+	// Drain, if it is set, is the drain_period of its KILL, which has the preStop.command of
+	// its definition; every repetition of the KILL has the same.
+	Drain *time.Duration `json:"drain,omitempty"`
 	// Reservation of a resident instance; nil until it was asked for.
 	Reservation *Reservation `json:"reservation,omitempty"`
 	// Wipe says that reservation and volumes go when the task has ended.

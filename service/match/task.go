@@ -26,21 +26,36 @@ func Task(app *marathon.App, i *instance.Instance, resources []*mesos.Resource, 
 	if i.Agent != nil {
 		t.AgentId = &mesos.AgentID{Value: &i.Agent.ID}
 	}
-	if g := app.TaskKillGracePeriodSeconds; g != nil {
-		t.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(*g) * int64(time.Second))}}
-	}
-	executor := app.Executor
-	if executor == "" {
-		executor = o.Executor
-	}
+	t.KillPolicy = KillPolicy(app)
 	c := commandOf(app, i, &o)
-	if customExecutor(executor) {
+	if executor := executorOf(app, &o); customExecutor(executor) {
 		addExecutor(t, app, executor, o.FrameworkID, c)
 	} else {
 		t.Command, t.Container = c, container(app)
 	}
 	addChecks(t, app, i, &o)
 	return t
+}
+
+// KillPolicy of an app's tasks, nil for the kernel's own.
+func KillPolicy(app *marathon.App) *mesos.KillPolicy {
+	g := app.TaskKillGracePeriodSeconds
+	if g == nil {
+		return nil
+	}
+	return &mesos.KillPolicy{GracePeriod: &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(*g) * int64(time.Second))}}
+}
+
+// CustomExecutor reports whether an app's tasks are run by a program of the user's.
+func CustomExecutor(app *marathon.App, o *TaskOptions) bool {
+	return customExecutor(executorOf(app, o))
+}
+
+func executorOf(app *marathon.App, o *TaskOptions) string {
+	if app.Executor != "" {
+		return app.Executor
+	}
+	return o.Executor
 }
 
 // Name is what people and name servers see of an app: "/prod/web" is "web.prod".

@@ -1,10 +1,14 @@
 package state
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/stoa-kernel/stoa/api/marathon"
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/service/app"
 )
 
@@ -71,5 +75,63 @@ func TestDrain(t *testing.T) {
 		if ended != one.tasks {
 			t.Errorf("%s: %d tasks were killed; want %d", one.what, ended, one.tasks)
 		}
+	}
+}
+
+// TestPreStopCommand: what is to be run before an instance is killed is the kernel's affair,
+// which is told of it by every KILL, at once, and the instance is shown as TASK_KILLING once.
+func TestPreStopCommand(t *testing.T) {
+	w := newWorld(t, 1, 3)
+	w.run(time.Second)
+	put := func(body string) {
+		t.Helper()
+		r, ok := w.ask(func(q Request) Input {
+			d := w.draft(body)
+			d.ID = "/web"
+			return UpdateApps{Request: q, Drafts: []*app.Draft{d}, Single: true}
+		}, true)
+		if !ok || r.Fault != nil {
+			t.Fatalf("%+v", r.Fault)
+		}
+	}
+	put(`{"cmd":"one","cpus":0.1,"mem":16,"instances":3,"taskKillGracePeriodSeconds":7,"restartPolicyOnChange":"if-needed",
+		"preStop":{"command":"bye","timeoutSeconds":0.5},"upgradeStrategy":{"drainSeconds":40}}`)
+	w.run(w.now + 3*time.Second)
+	w.events, w.kills = nil, nil
+	put(`{"instances":2}`)
+	asked := w.wall()
+	w.run(w.now + 10*time.Second)
+	put(`{"upgradeStrategy":{"drainSeconds":1}}`) // too late for it
+	w.run(w.now + 50*time.Second)
+
+	nanoseconds := func(d time.Duration) *mesos.DurationInfo {
+		return &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(d))}
+	}
+	want := &mesos.KillPolicy{
+		GracePeriod: nanoseconds(7 * time.Second), PreStop: &mesos.CommandInfo{Value: proto.String("bye")},
+		PreStopTimeout: nanoseconds(time.Second / 2), DrainPeriod: nanoseconds(40 * time.Second),
+	}
+	if len(w.kills) < 2 {
+		t.Errorf("%d times killed; it is repeated after 30 s", len(w.kills))
+	}
+	for _, k := range w.kills {
+		if !proto.Equal(k.GetKillPolicy(), want) {
+			t.Errorf("killed with %v; want %v", k.GetKillPolicy(), want)
+		}
+	}
+	var states []string
+	for _, e := range w.events {
+		u, ok := e.(marathon.StatusUpdate)
+		if !ok {
+			continue
+		}
+		states = append(states, u.TaskStatus)
+		at, err := time.Parse(time.RFC3339, string(u.Timestamp))
+		if took := at.Sub(asked); err != nil || u.TaskStatus == "TASK_KILLING" && took > time.Second || u.TaskStatus == "TASK_KILLED" && took < 40*time.Second {
+			t.Errorf("%s after %v (%v)", u.TaskStatus, took, err)
+		}
+	}
+	if got := strings.Join(states, " "); got != "TASK_KILLING TASK_KILLED" {
+		t.Errorf("told of %s", got)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 // kernel is a master with its agents.
 type kernel struct {
+	kills      []*schedulerpb.Call_Kill
 	agents     []*machine
 	tasks      map[string]*task
 	launched   map[string]int // by task id
@@ -58,6 +59,7 @@ type task struct {
 	res     resource.Resources
 	state   mesos.TaskState
 	killed  bool
+	stops   time.Duration // when what its kill policy wants before SIGTERM is done
 	healthy *bool
 	probes  []*mesos.ProbeResult
 	// updates not acknowledged, oldest first.
@@ -66,7 +68,7 @@ type task struct {
 
 func (t *task) over() bool {
 	switch t.state {
-	case mesos.TaskState_TASK_STAGING, mesos.TaskState_TASK_RUNNING:
+	case mesos.TaskState_TASK_STAGING, mesos.TaskState_TASK_RUNNING, mesos.TaskState_TASK_KILLING:
 		return false
 	}
 	return true
@@ -203,7 +205,8 @@ func (w *world) call(c *schedulerpb.Call) {
 	case schedulerpb.Call_ACCEPT:
 		w.accept(c.GetAccept())
 	case schedulerpb.Call_KILL:
-		w.kill(c.GetKill().GetTaskId())
+		w.kills = append(w.kills, c.GetKill())
+		w.kill(c.GetKill().GetTaskId(), c.GetKill().GetKillPolicy())
 	case schedulerpb.Call_RECONCILE:
 		w.reconcile(c.GetReconcile().GetTasks())
 	default:
@@ -478,14 +481,22 @@ func (w *world) acknowledge(st *mesos.TaskStatus) {
 	}
 }
 
-func (w *world) kill(id *mesos.TaskID) {
+func (w *world) kill(id *mesos.TaskID, p *mesos.KillPolicy) {
 	t := w.tasks[id.GetValue()]
 	if t == nil {
 		w.tellStatus(&mesos.TaskStatus{TaskId: id, State: mesos.TaskState_TASK_UNKNOWN.Enum(), Reason: mesos.TaskStatus_REASON_RECONCILIATION.Enum()})
 		return
 	}
+	if p.GetPreStop() != nil && !t.killed && t.runs() && !t.on.away {
+		t.stops = w.now + w.upTo(time.Duration(p.GetPreStopTimeout().GetNanoseconds())) + time.Duration(p.GetDrainPeriod().GetNanoseconds())
+		t.state = mesos.TaskState_TASK_KILLING
+		w.update(t)
+	}
 	t.killed = true
-	w.after(5*time.Millisecond+w.upTo(200*time.Millisecond), func() {
+	if p != nil && p.PreStop == nil {
+		t.stops = 0
+	}
+	w.after(max(t.stops-w.now, 0)+5*time.Millisecond+w.upTo(200*time.Millisecond), func() {
 		if !t.on.away {
 			w.end(t, mesos.TaskState_TASK_KILLED)
 		}
@@ -626,7 +637,7 @@ func (w *world) leave(a *machine, f fate, d time.Duration) {
 			st.Reason = mesos.TaskStatus_REASON_AGENT_REREGISTERED.Enum()
 			w.tellStatus(st)
 			if t.killed {
-				w.kill(t.info.TaskId)
+				w.kill(t.info.TaskId, nil)
 			}
 		})
 		for _, id := range slices.Sorted(maps.Keys(w.tasks)) {

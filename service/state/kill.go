@@ -6,8 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/stoa-kernel/stoa/api/marathon"
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/match"
 )
 
 // kill ends an instance by way of draining; goal is what it is for afterwards.
@@ -39,13 +43,20 @@ func (s *Service) kill(i *instance.Instance, goal instance.Goal, wipe bool) {
 const PreStopTimeout = 10 * time.Second
 
 // drain shows an instance as TASK_KILLING, so that load balancers let go of it, does
-// what its definition wants done before, and then kills it.
+// what its definition wants done before, and then kills it. A command is run by the agent,
+// which is told to wait, too.
 func (s *Service) drain(i *instance.Instance) {
 	a := s.of(i.App)
 	def := a.definition(i)
 	var pause time.Duration
 	if def != nil && i.Condition == instance.Running {
 		pause = a.pause(def)
+		if s.runsPreStop(def) {
+			i = with(i, func(c *instance.Instance) { c.Drain = &pause })
+			s.publishStatus(i, "TASK_KILLING", "preStop is run before it is killed")
+			s.sendKill(i)
+			return
+		}
 		if def.PreStop != nil {
 			timeout := duration(def.PreStop.TimeoutSeconds)
 			if timeout == 0 {
@@ -65,6 +76,32 @@ func (s *Service) drain(i *instance.Instance) {
 	if def.PreStop != nil {
 		s.emit(PreStop{Instance: i, App: def})
 	}
+}
+
+// runsPreStop reports whether agents run an app's preStop. What a custom executor does
+// before a task's end is its own affair.
+func (s *Service) runsPreStop(def *marathon.App) bool {
+	return def != nil && def.PreStop != nil && def.PreStop.Command != "" && !match.CustomExecutor(def, &s.cfg.Task)
+}
+
+// killPolicy of the KILL of an instance, nil for the task's own.
+func (s *Service) killPolicy(i *instance.Instance) *mesos.KillPolicy {
+	def := s.of(i.App).definition(i)
+	if i.Drain == nil || !s.runsPreStop(def) {
+		return nil
+	}
+	lasting := func(d time.Duration) *mesos.DurationInfo {
+		return &mesos.DurationInfo{Nanoseconds: proto.Int64(int64(d))}
+	}
+	p := match.KillPolicy(def)
+	if p == nil {
+		p = &mesos.KillPolicy{}
+	}
+	p.PreStop, p.DrainPeriod = &mesos.CommandInfo{Value: &def.PreStop.Command}, lasting(*i.Drain)
+	if t := duration(def.PreStop.TimeoutSeconds); t > 0 {
+		p.PreStopTimeout = lasting(t)
+	}
+	return p
 }
 
 // pause is how long an instance drains: as the app says now, like all else of the upgrade
@@ -113,7 +150,7 @@ func (s *Service) sendKillOf(i *instance.Instance) {
 		agent = i.Agent.ID
 	}
 	if s.connected {
-		s.emit(killCall(i.TaskID, agent))
+		s.emit(killCall(i.TaskID, agent, s.killPolicy(i)))
 	}
 	s.after(s.cfg.KillRetry, timerKill, i.ID)
 }

@@ -64,7 +64,7 @@ func (s *Service) status(in Status) {
 	case i == nil || i.TaskID != task:
 		// A task that came back after it was given up.
 		if !condition.Terminal() && condition != instance.Unreachable {
-			s.emit(killCall(task, in.Status.GetAgentId().GetValue()))
+			s.emit(killCall(task, in.Status.GetAgentId().GetValue(), nil))
 		}
 	case i.Condition.Terminal() || i.Condition == instance.Scheduled:
 		// Told twice: the task is over, and perhaps another one is to come.
@@ -136,8 +136,8 @@ func (s *Service) alive(i *instance.Instance, condition instance.Condition, st *
 	if len(st.GetUuid()) > 0 {
 		keep = safe // it is told once only, when it is acknowledged
 	}
-	if condition != i.Condition {
-		s.publishStatus(changed, st.GetState().String(), st.GetMessage())
+	if condition != i.Condition && (condition != instance.Killing || i.DrainUntil.IsZero() && i.Drain == nil) {
+		s.publishStatus(changed, st.GetState().String(), st.GetMessage()) // TASK_KILLING is told once
 	}
 	s.set(changed, keep)
 	if condition != i.Condition {
@@ -363,8 +363,8 @@ func checkResult(c *mesos.CheckStatusInfo) any {
 	return nil
 }
 
-func killCall(task, agent string) Call {
-	kill := &schedulerpb.Call_Kill{TaskId: &mesos.TaskID{Value: proto.String(task)}}
+func killCall(task, agent string, policy *mesos.KillPolicy) Call {
+	kill := &schedulerpb.Call_Kill{TaskId: &mesos.TaskID{Value: proto.String(task)}, KillPolicy: policy}
 	if agent != "" {
 		kill.AgentId = &mesos.AgentID{Value: proto.String(agent)}
 	}
