@@ -135,14 +135,28 @@ func (s *Service) offers(all []*mesos.Offer, more int) {
 		}
 		byPlace[p] = append(byPlace[p], o)
 	}
-	var calls []Call
+	var unused []*mesos.OfferID
 	round := s.round(len(places) + more)
 	for _, p := range places {
-		calls = append(calls, s.place(byPlace[p], round))
+		ids := make([]*mesos.OfferID, len(byPlace[p]))
+		for n, o := range byPlace[p] {
+			ids[n] = o.Id
+		}
+		operations, tasks := s.place(byPlace[p], round)
+		if len(operations) == 0 {
+			unused = append(unused, ids...)
+		} else {
+			s.emit(Call{Tasks: tasks, Call: &schedulerpb.Call{Type: schedulerpb.Call_ACCEPT.Enum(), Accept: &schedulerpb.Call_Accept{
+				OfferIds: ids, Operations: operations,
+				Filters: &mesos.Filters{RefuseSeconds: proto.Float64(0)}, // what is left is looked at once more
+			}}})
+		}
 		round.left--
 	}
-	for _, c := range calls {
-		s.emit(c)
+	if len(unused) > 0 { // in one call: after a REVIVE every agent's may be among them
+		s.emit(Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_DECLINE.Enum(), Decline: &schedulerpb.Call_Decline{
+			OfferIds: unused, Filters: &mesos.Filters{RefuseSeconds: proto.Float64(s.cfg.Decline.Seconds())},
+		}}})
 	}
 	for _, a := range round.tried {
 		a.queue.Count = a.waits
@@ -178,18 +192,12 @@ func (r *round) first(a *application) bool {
 	return true
 }
 
-// place uses the offers of one agent and role, or declines them.
-func (s *Service) place(offers []*mesos.Offer, r *round) Call {
-	ids := make([]*mesos.OfferID, len(offers))
-	for n, o := range offers {
-		ids[n] = o.Id
-	}
-	decline := Call{Call: &schedulerpb.Call{Type: schedulerpb.Call_DECLINE.Enum(), Decline: &schedulerpb.Call_Decline{
-		OfferIds: ids, Filters: &mesos.Filters{RefuseSeconds: proto.Float64(s.cfg.Decline.Seconds())},
-	}}}
+// place finds what to do with the offers of one agent and role: operations, the launches
+// of tasks last, or nothing.
+func (s *Service) place(offers []*mesos.Offer, r *round) (operations []*mesos.Offer_Operation, launched []string) {
 	pool, err := match.NewPool(offers)
 	if err != nil {
-		return decline // not in a form that anything can be launched from
+		return nil, nil // not in a form that anything can be launched from
 	}
 	pool.Share(s.agents[offers[0].GetAgentId().GetValue()])
 	host := pool.Host()
@@ -197,26 +205,19 @@ func (s *Service) place(offers []*mesos.Offer, r *round) Call {
 		s.agents[host.ID] = host
 		s.touchPerAgent()
 	}
-	operations := pool.Orphans(s.framework, func(id string) bool { return s.instances[id] != nil })
+	operations = pool.Orphans(s.framework, func(id string) bool { return s.instances[id] != nil })
 	operations = append(operations, s.collect(pool, host)...)
 	tasks, more := s.fill(pool, r)
 	operations = append(operations, more...)
-	if len(operations)+len(tasks) == 0 {
-		return decline
+	if len(tasks) == 0 {
+		return operations, nil
 	}
-	names := make([]string, len(tasks))
-	for n, t := range tasks {
-		names[n] = t.GetTaskId().GetValue()
+	for _, t := range tasks {
+		launched = append(launched, t.GetTaskId().GetValue())
 	}
-	if len(tasks) > 0 {
-		operations = append(operations, &mesos.Offer_Operation{
-			Type: mesos.Offer_Operation_LAUNCH.Enum(), Launch: &mesos.Offer_Operation_Launch{TaskInfos: tasks},
-		})
-	}
-	return Call{Tasks: names, Call: &schedulerpb.Call{Type: schedulerpb.Call_ACCEPT.Enum(), Accept: &schedulerpb.Call_Accept{
-		OfferIds: ids, Operations: operations,
-		Filters: &mesos.Filters{RefuseSeconds: proto.Float64(0)}, // what is left is looked at once more
-	}}}
+	return append(operations, &mesos.Offer_Operation{
+		Type: mesos.Offer_Operation_LAUNCH.Enum(), Launch: &mesos.Offer_Operation_Launch{TaskInfos: tasks},
+	}), launched
 }
 
 // fill launches what waits and fits, each app its share of the offers at hand.
