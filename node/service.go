@@ -345,7 +345,8 @@ func unreachableStrategy(text string) (u marathon.UnreachableStrategy, err error
 func settings(f *pflag.FlagSet) map[string]any {
 	all := make(map[string]any)
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Hidden || strings.Contains(flag.Name, "credentials") || strings.HasPrefix(flag.Name, "store") {
+		if flag.Hidden || strings.Contains(flag.Name, "credentials") || strings.HasPrefix(flag.Name, "store") ||
+			flag.Name == "http-address" || flag.Name == "http-port" { // see http_config
 			return
 		}
 		name := strings.ReplaceAll(flag.Name, "-", "_")

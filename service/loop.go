@@ -165,6 +165,7 @@ func (r *runner) show() {
 func (r *runner) do(e state.Effect) {
 	switch e := e.(type) {
 	case state.Call:
+		r.metrics.called(e.Call)
 		r.calls.add(outgoing{call: e.Call, tasks: e.Tasks})
 	case state.Acknowledge:
 		r.calls.add(outgoing{acknowledge: e.Status})

@@ -1,9 +1,15 @@
 package service
 
 import (
+	"maps"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
+	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/internal/meter"
@@ -17,6 +23,9 @@ type metrics struct {
 	turn     prometheus.Histogram
 	step     prometheus.Histogram
 	events   *prometheus.CounterVec
+
+	mu     sync.Mutex
+	kernel map[string]int64
 }
 
 func newMetrics() *metrics {
@@ -27,6 +36,13 @@ func newMetrics() *metrics {
 		step:     meter.Latency("stoa_service_step_seconds", "One step of the core."),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stoa_service_events_total", Help: "Events published, by type."}, []string{"type"}),
+		kernel: make(map[string]int64),
+	}
+	for _, name := range []string{
+		"mesos.offers.incoming", "mesos.offers.declined", "mesos.offers.used", "mesos.calls.revive", "mesos.calls.suppress",
+		"mesos.offer-operations.launch", "mesos.offer-operations.reserve", "tasks.launched",
+	} {
+		m.count(name, 0)
 	}
 	m.registry.MustRegister(m.steps, m.turn, m.step, m.events)
 	return m
@@ -35,6 +51,48 @@ func newMetrics() *metrics {
 func (m *metrics) stepped(in state.Input, took time.Duration) {
 	m.steps.Took(in)
 	m.step.Observe(took.Seconds())
+	switch in := in.(type) {
+	case state.Offers:
+		m.count("mesos.offers.incoming", len(in.Offers))
+	case state.Status:
+		m.count("mesos.task-updates."+strings.ReplaceAll(strings.ToLower(in.Status.GetState().String()), "_", "-"), 1)
+	}
 }
 
 func (m *metrics) published(e marathon.Event) { m.events.WithLabelValues(e.EventType()).Inc() }
+
+// called counts what is sent to the kernel.
+func (m *metrics) called(c *schedulerpb.Call) {
+	switch c.GetType() {
+	case schedulerpb.Call_REVIVE:
+		m.count("mesos.calls.revive", 1)
+	case schedulerpb.Call_SUPPRESS:
+		m.count("mesos.calls.suppress", 1)
+	case schedulerpb.Call_DECLINE:
+		m.count("mesos.offers.declined", len(c.GetDecline().GetOfferIds()))
+	case schedulerpb.Call_ACCEPT:
+		m.count("mesos.offers.used", len(c.GetAccept().GetOfferIds()))
+		for _, o := range c.GetAccept().GetOperations() {
+			switch o.GetType() {
+			case mesos.Offer_Operation_LAUNCH:
+				m.count("mesos.offer-operations.launch", 1)
+				m.count("tasks.launched", len(o.GetLaunch().GetTaskInfos()))
+			case mesos.Offer_Operation_RESERVE:
+				m.count("mesos.offer-operations.reserve", 1)
+			}
+		}
+	}
+}
+
+func (m *metrics) count(name string, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kernel["marathon."+name] += int64(n)
+}
+
+// counters under Marathon's names (docs/metrics.md of Marathon 1.10), of this term.
+func (m *metrics) counters() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.kernel)
+}

@@ -94,6 +94,7 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	defer cfg.Listener.Close()
 	scheme, address, _ := strings.Cut(cfg.URL, "://")
+	started := time.Now()
 	// current is the leader's handler while this process leads.
 	var current atomic.Pointer[http.Handler]
 	leading := func() http.Handler {
@@ -145,7 +146,7 @@ func Run(ctx context.Context, cfg Config) error {
 			if err != nil {
 				return err
 			}
-			err = term(ctx, cfg, lead, address, func(h http.Handler) { current.Store(&h) }, func() {
+			err = term(ctx, cfg, lead, address, started, func(h http.Handler) { current.Store(&h) }, func() {
 				if cfg.Ready != nil {
 					ready.Do(cfg.Ready)
 				}
@@ -167,7 +168,7 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // term leads until ctx ends, the store fails or the leader abdicates.
-func term(ctx context.Context, cfg Config, lead store.Leadership, address string, serve func(http.Handler), ready func()) error {
+func term(ctx context.Context, cfg Config, lead store.Leadership, address string, started time.Time, serve func(http.Handler), ready func()) error {
 	switch restored, err := finishRestore(ctx, cfg.Store, lead); {
 	case err != nil:
 		return err
@@ -208,10 +209,10 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	handler := servicehttp.New(servicehttp.Config{
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
 		WhatIf: whatIf(cfg.Masters, cfg.Client),
-		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry),
+		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry), Counters: metrics.counters,
 		Backup: files.backup, Restore: files.restore, Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
-			Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
+			Started: started, Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
 			Config: settings(cfg), HTTP: ports(cfg, address),
 			Zookeeper: map[string]any{"zk_max_versions": cmp.Or(cfg.Core.MaxVersions, 50)},
 		},

@@ -162,6 +162,7 @@ func (c *call) started(status int, r state.Result) {
 // deployment names the deployment in the header.
 func (c *call) deployment(r state.Result) {
 	if r.Deployment != "" {
+		c.meters.deployments.Add(1)
 		c.w.Header().Set("Marathon-Deployment-Id", r.Deployment)
 	}
 }
@@ -178,6 +179,9 @@ func refuse(w http.ResponseWriter, r *http.Request, status int, format string, a
 func (c *call) fail(err error) {
 	var fault *app.Fault
 	if errors.As(err, &fault) {
+		if fault.Status == http.StatusForbidden { // too many deployments
+			c.meters.dismissed.Add(1)
+		}
 		c.send(fault.Status, fault.Body)
 		return
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	Metrics http.Handler
 	// Backup writes all that is kept to a file, Restore makes the next term begin with it.
 	Backup, Restore func(ctx context.Context, uri string) error
+	// Counters of what went to the kernel and came from it, under Marathon's names.
+	Counters func() map[string]int64
 	// Abdicate restarts the service role (DELETE /v2/leader).
 	Abdicate func()
 	// Info has what /v2/info shows beside what the view knows.
@@ -57,6 +59,8 @@ type Config struct {
 // Info is the static part of /v2/info.
 type Info struct {
 	Version, BuildRef string
+	// Started is when the process did.
+	Started time.Time
 	// Scheme is "http" or "https".
 	Scheme string
 	// Leader is this process, "host:port"; FrameworkID is asked each time.
@@ -109,7 +113,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	stream := len(path) == 2 && path[0] == "v2" && path[1] == "events"
 	counted := &counter{ResponseWriter: w}
 	s.meters.begin()
-	defer func() { s.meters.end(counted.status, time.Since(began), stream) }()
+	defer func() { s.meters.end(r.Method, counted.status, time.Since(began), stream) }()
 	w = counted
 	s.headers(w, r)
 	if !stream {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,7 +19,17 @@ type meters struct {
 	requests atomic.Int64
 	nanos    atomic.Int64
 	classes  [6]atomic.Int64 // 1xx to 5xx at 1 to 5
+	// deployments that requests began, and that were too many.
+	deployments, dismissed atomic.Int64
+	all                    timer
+	methods                [len(timed)]timer
+
+	mu    sync.Mutex
+	rates [6]meter // of classes
 }
+
+// timed are the methods whose requests are timed by themselves.
+var timed = [...]string{"get", "post", "put", "delete"}
 
 func (m *meters) begin() {
 	m.active.Add(1)
@@ -26,14 +37,57 @@ func (m *meters) begin() {
 }
 
 // end counts a request that took so long; streams last as long as they like.
-func (m *meters) end(status int, took time.Duration, stream bool) {
+func (m *meters) end(method string, status int, took time.Duration, stream bool) {
 	m.active.Add(-1)
+	now := time.Now()
 	if !stream {
 		m.nanos.Add(int64(took))
+		m.all.took(now, took)
+		if n := slices.Index(timed[:], strings.ToLower(method)); n >= 0 {
+			m.methods[n].took(now, took)
+		}
 	}
 	if class := status / 100; class > 0 && class < len(m.classes) {
 		m.classes[class].Add(1)
+		m.mu.Lock()
+		m.rates[class].mark(now)
+		m.mu.Unlock()
 	}
+}
+
+// timers are how long requests take, under Marathon's names.
+func (m *meters) timers(now time.Time) map[string]any {
+	all := map[string]any{"marathon.http.requests.duration.timer.seconds": m.all.show(now)}
+	for n, method := range timed {
+		all["marathon.http.requests."+method+".duration.timer.seconds"] = m.methods[n].show(now)
+	}
+	return all
+}
+
+func (m *meters) meters(now time.Time) map[string]any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string]any)
+	for class := 1; class < len(m.rates); class++ {
+		one := map[string]any{"units": "events/second"}
+		m.rates[class].show(now, one)
+		all[fmt.Sprintf("marathon.http.responses.%dxx.rate.meter", class)] = one
+	}
+	return all
+}
+
+// counters under Marathon's names.
+func (s *server) counters() map[string]int64 {
+	all := map[string]int64{
+		"marathon.http.requests":         s.meters.requests.Load(),
+		"marathon.deployments":           s.meters.deployments.Load(),
+		"marathon.deployments.dismissed": s.meters.dismissed.Load(),
+	}
+	for class := 1; class < len(s.meters.classes); class++ {
+		all[fmt.Sprintf("marathon.http.responses.%dxx", class)] = s.meters.classes[class].Load()
+	}
+	maps.Copy(all, s.Counters())
+	return all
 }
 
 // gauges under Marathon's names (docs/metrics.md of Marathon 1.10).
@@ -56,12 +110,13 @@ func (s *server) gauges() map[string]float64 {
 		"marathon.http.requests.active":     float64(s.meters.active.Load()),
 		// A term of the leader lasts as long as its server.
 		"marathon.leadership.duration": up,
+		"marathon.uptime":              time.Since(s.Info.Started).Seconds(),
 	}
 }
 
 // suffix of a gauge's name: durations say their unit.
 func suffix(name string) string {
-	if strings.HasSuffix(name, ".duration") {
+	if strings.HasSuffix(name, ".duration") || strings.HasSuffix(name, ".uptime") {
 		return ".gauge.seconds"
 	}
 	return ".gauge"
@@ -79,15 +134,14 @@ func (c *call) metrics() {
 	for name, v := range c.gauges() {
 		gauges[name+suffix(name)] = value{v}
 	}
-	counters := map[string]count{
-		"marathon.http.requests.counter": {c.meters.requests.Load()},
+	counters := make(map[string]count)
+	for name, n := range c.counters() {
+		counters[name+".counter"] = count{n}
 	}
-	for class := 1; class < len(c.meters.classes); class++ {
-		counters[fmt.Sprintf("marathon.http.responses.%dxx.counter", class)] = count{c.meters.classes[class].Load()}
-	}
-	none := struct{}{}
+	now := time.Now()
 	c.send(http.StatusOK, map[string]any{
-		"version": "4.0.0", "gauges": gauges, "counters": counters, "histograms": none, "meters": none, "timers": none,
+		"version": "4.0.0", "gauges": gauges, "counters": counters, "histograms": struct{}{},
+		"meters": c.meters.meters(now), "timers": c.meters.timers(now),
 	})
 }
 
@@ -107,10 +161,10 @@ func (c *call) prometheus() {
 	for _, name := range slices.Sorted(maps.Keys(gauges)) {
 		metric(name+suffix(name), "gauge", gauges[name])
 	}
-	metric("marathon.http.requests.counter", "counter", float64(c.meters.requests.Load()))
-	metric("marathon.http.requests.duration.seconds.counter", "counter", time.Duration(c.meters.nanos.Load()).Seconds())
-	for class := 1; class < len(c.meters.classes); class++ {
-		metric(fmt.Sprintf("marathon.http.responses.%dxx.counter", class), "counter", float64(c.meters.classes[class].Load()))
+	counters := c.counters()
+	for _, name := range slices.Sorted(maps.Keys(counters)) {
+		metric(name+".counter", "counter", float64(counters[name]))
 	}
+	metric("marathon.http.requests.duration.seconds.counter", "counter", time.Duration(c.meters.nanos.Load()).Seconds())
 	_, _ = c.w.Write(b.Bytes()) // the client may be gone
 }
