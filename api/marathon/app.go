@@ -403,13 +403,14 @@ type Scaling struct {
 
 // PreStop has exactly one of Command and HTTP.
 type PreStop struct {
+	// Command is run by the agent, in the instance's container.
 	Command string       `json:"command,omitempty"`
 	HTTP    *PreStopHTTP `json:"http,omitempty"`
 	// TimeoutSeconds bounds it; default 10.
 	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
 }
 
-// PreStopHTTP is a GET of the instance's own port.
+// PreStopHTTP is a POST to the instance's own port.
 type PreStopHTTP struct {
 	PortIndex int    `json:"portIndex"`
 	Path      string `json:"path"`

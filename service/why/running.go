@@ -47,6 +47,12 @@ func (a *answer) lateText(i *instance.Instance) string {
 		return ""
 	case !i.DrainUntil.IsZero() && i.KillingSince.IsZero():
 		return fmt.Sprintf("drains for another %s before it is killed", span(i.DrainUntil.Sub(a.Now)))
+	case i.Drain != nil && a.Now.Sub(i.KillingSince) > startSoon:
+		text := fmt.Sprintf("is being killed, for %s by now: its agent runs preStop before SIGTERM", span(a.Now.Sub(i.KillingSince)))
+		if *i.Drain > 0 {
+			text += ", and waits " + span(*i.Drain) + " after it"
+		}
+		return text
 	case !i.KillingSince.IsZero() && a.Now.Sub(i.KillingSince) > startSoon:
 		return fmt.Sprintf("is being killed, for %s by now: the KILL is repeated until it has ended", span(a.Now.Sub(i.KillingSince)))
 	case !i.KillingSince.IsZero() || a.Now.Sub(i.Since) <= startSoon:

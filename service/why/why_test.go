@@ -276,6 +276,14 @@ func TestFaults(t *testing.T) {
 			})})
 			in.Counts.TasksRunning = 2
 		}},
+		{"its preStop runs", func(t *testing.T, in *Input) {
+			in.App = define(t, web)
+			in.Instances = slices.Values([]*instance.Instance{of(in.App, 1, nil), of(in.App, 2, nil), of(in.App, 3, func(i *instance.Instance) {
+				drain := 20 * time.Second
+				i.Goal, i.KillingSince, i.Drain = instance.GoalDecommissioned, now.Add(-3*time.Minute), &drain
+			})})
+			in.Counts.TasksRunning = 2
+		}},
 		{"slow to fetch", func(t *testing.T, in *Input) {
 			in.App = define(t, `{"id":"/web","cmd":"serve"}`)
 			in.Instances = slices.Values([]*instance.Instance{of(in.App, 1, func(i *instance.Instance) {

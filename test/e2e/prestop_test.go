@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,4 +86,34 @@ func TestPreStop(t *testing.T) {
 	c.waitAgent()
 	ended("adopted", exit)
 	a.teardown()
+}
+
+// The same by way of the service.
+func TestServicePreStop(t *testing.T) {
+	t.Parallel()
+	c := newUp(t, "--resources", "cpus:4;mem:2048")
+	file := filepath.Join(c.dir, "diary")
+	diary := func() string {
+		text, _ := os.ReadFile(file)
+		return strings.Join(strings.Fields(string(text)), " ")
+	}
+	c.deploy("/v2/apps", fmt.Sprintf(`{"id":"/web","cpus":0.1,"mem":32,"env":{"WHO":"web"},"taskKillGracePeriodSeconds":1000,
+		"cmd":"trap 'echo term >>%[1]s; exit 0' TERM; echo runs >>%[1]s; while :; do sleep 0.05; done",
+		"preStop":{"command":"echo bye-$WHO >>%[1]s; while ! test -e %[1]s.go; do sleep 0.05; done","timeoutSeconds":1000}}`, file))
+	until(t, "it runs", func() bool { return diary() == "runs" })
+	c.deploy("/v2/apps/web", `{"instances":0}`)
+	until(t, "its preStop runs", func() bool { return diary() == "runs bye-web" })
+	if err := os.WriteFile(file+".go", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is gone", func() bool {
+		var answer struct {
+			App struct{ Tasks []json.RawMessage }
+		}
+		c.marathon(http.MethodGet, "/v2/apps/web", "", &answer)
+		return len(answer.App.Tasks) == 0
+	})
+	if got := diary(); got != "runs bye-web term" {
+		t.Error(got)
+	}
 }
