@@ -75,35 +75,23 @@ func (w *writer) run(ctx context.Context) error {
 }
 
 func (w *writer) commit(ctx context.Context, puts []state.Put) error {
-	ops := make([]store.Op, 0, len(puts))
-	place := make(map[string]int, len(puts))
-	for _, p := range puts {
-		op := store.Op{Key: p.Key}
-		if p.Value != nil {
-			raw, err := json.Marshal(p.Value)
-			if err != nil {
-				return fmt.Errorf("service: %s: %w", p.Key, err)
-			}
-			op.Value = raw
-		}
-		// Only the last value of a key counts, at its last place: the tree's version must
-		// stay behind what it stands for.
-		if at, ok := place[p.Key]; ok {
-			ops[at].Key = ""
-		}
-		place[p.Key] = len(ops)
-		ops = append(ops, op)
-	}
-	kept := ops[:0]
-	for _, op := range ops {
-		if op.Key != "" {
-			kept = append(kept, op)
-		}
-	}
-	if len(kept) == 0 {
+	puts = state.Compact(puts)
+	if len(puts) == 0 {
 		return nil
 	}
-	if err := w.store.Commit(ctx, w.lead, kept); err != nil {
+	ops := make([]store.Op, len(puts))
+	for n, p := range puts {
+		ops[n].Key = p.Key
+		if p.Value == nil {
+			continue
+		}
+		raw, err := json.Marshal(p.Value)
+		if err != nil {
+			return fmt.Errorf("service: %s: %w", p.Key, err)
+		}
+		ops[n].Value = raw
+	}
+	if err := w.store.Commit(ctx, w.lead, ops); err != nil {
 		return fmt.Errorf("service: the store does not take what must be kept: %w", err)
 	}
 	return nil
