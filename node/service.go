@@ -148,7 +148,7 @@ func (s *serviceFlags) flags(all *pflag.FlagSet) {
 	f.StringVar(&c.Name, "framework-name", "marathon", "name of the framework")
 	f.StringVar(&c.Hostname, "hostname", "", "`name` of this machine as the framework tells it; by default the machine's own")
 	f.StringVar(&core.App.Role, "mesos-role", "*", "default `role` of apps")
-	f.StringVar(&c.User, "mesos-user", "", "`user` that tasks run as if their app names none; by default the service's own")
+	f.StringVar(&core.Task.User, "mesos-user", "", "`user` that tasks run as if their app names none; by default the service's own")
 	number("failover-timeout", &c.FailoverTimeout, time.Second, 604800, "`seconds` that tasks outlive the service")
 	f.StringVar(&core.App.NewGroupEnforceRole, "new-group-enforce-role", "off", "whether new top-level groups enforce their role: off or top")
 	f.StringVar(&core.App.AcceptedRoles, "accepted-resource-roles-default-behavior", "any", "which resources apps accept that do not say: any, unreserved or reserved")

@@ -36,13 +36,13 @@ func given(t *testing.T, line string) (s *serviceFlags, rest, warnings []string,
 // Marathon's command lines are taken as they are; what has no effect is said.
 func TestFlagsAsMarathonHasThem(t *testing.T) {
 	s, rest, warnings, err := given(t, "--zk zk://a/marathon --disable_ha --framework_name m --task_launch_timeout 1000 --maintenance_mode=false "+
-		"--disable_store_cache --http_port 9090 --event_stream_max_outstanding_messages 5 --webui_url http://w --mesos_leader_ui_url http://l --hostname h")
+		"--disable_store_cache --http_port 9090 --event_stream_max_outstanding_messages 5 --webui_url http://w --mesos_leader_ui_url http://l --hostname h --mesos_user nobody")
 	if err != nil || len(rest) > 0 {
 		t.Fatal(err, rest)
 	}
 	c := s.config
 	if c.Name != "m" || c.Core.LaunchTimeout != time.Second || !c.Core.NoMaintenance || s.httpPort != "9090" ||
-		c.EventBacklog != 5 || c.WebUIURL != "http://w" || c.MasterURL != "http://l" || c.Hostname != "h" {
+		c.EventBacklog != 5 || c.WebUIURL != "http://w" || c.MasterURL != "http://l" || c.Hostname != "h" || c.Core.Task.User != "nobody" {
 		t.Errorf("%+v", c)
 	}
 	told := strings.Join(warnings, "\n")

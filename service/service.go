@@ -58,8 +58,6 @@ type Config struct {
 	Core state.Config
 	// Name of the framework; default "marathon", as tools look for it.
 	Name string
-	// User that tasks run as if their app names none; default the process's.
-	User string
 	// FailoverTimeout is how long tasks outlive the service; default 7 days.
 	FailoverTimeout time.Duration
 	// Probes is how many checks the service makes at a time; default 256.
@@ -257,15 +255,13 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 const marathonVersion = "1.10.26"
 
 func describe(cfg Config) *mesos.FrameworkInfo {
-	name, me := cfg.Name, cfg.User
+	name, me := cfg.Name, "root"
 	if name == "" {
 		name = "marathon"
 	}
-	if me == "" {
-		me = "root"
-		if u, err := user.Current(); err == nil {
-			me = u.Username
-		}
+	// Not --mesos-user, which tasks name themselves: a framework's can never be changed.
+	if u, err := user.Current(); err == nil {
+		me = u.Username
 	}
 	timeout := cfg.FailoverTimeout
 	if timeout == 0 {
