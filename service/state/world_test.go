@@ -145,7 +145,7 @@ func (w *world) run(until time.Duration) {
 func (w *world) config() Config {
 	return Config{
 		Seed: w.rng.Uint64(), App: app.Options{PortMin: 10000, PortMax: 20000, Role: "*"},
-		KillRetry: 5 * time.Second, MaxVersions: 4, ReservationTimeout: 3 * time.Second, Reconcile: 10 * time.Second,
+		KillRetry: 5 * time.Second, MaxVersions: 3, ReservationTimeout: 3 * time.Second, Reconcile: 10 * time.Second,
 	}
 }
 
