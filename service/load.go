@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/service/app"
@@ -30,7 +33,42 @@ func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events
 	if err != nil {
 		return in, nil, fmt.Errorf("service: %w", err)
 	}
-	return recovered(records)
+	return recoveredBy(runtime.GOMAXPROCS(0), records)
+}
+
+// recoveredBy has so many goroutines decode: of 100,000 instances it is most of the time
+// until the service is back.
+func recoveredBy(n int, records []store.Record) (in state.Recovered, kept []events.Stored, err error) {
+	type part struct {
+		in   state.Recovered
+		kept []events.Stored
+	}
+	parts := make([]part, n)
+	var group errgroup.Group
+	for i := range parts {
+		share := records[len(records)*i/n : len(records)*(i+1)/n]
+		group.Go(func() (err error) {
+			parts[i].in, parts[i].kept, err = recovered(share)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return in, nil, err
+	}
+	for _, p := range parts {
+		in.Version = max(in.Version, p.in.Version) // one part has it
+		in.Roots = append(in.Roots, p.in.Roots...)
+		in.Apps = append(in.Apps, p.in.Apps...)
+		in.Groups = append(in.Groups, p.in.Groups...)
+		in.Instances = append(in.Instances, p.in.Instances...)
+		in.Deployments = append(in.Deployments, p.in.Deployments...)
+		in.Plans = append(in.Plans, p.in.Plans...)
+		in.Progress = append(in.Progress, p.in.Progress...)
+		in.Backoffs = append(in.Backoffs, p.in.Backoffs...)
+		in.Attempts = append(in.Attempts, p.in.Attempts...)
+		kept = append(kept, p.kept...)
+	}
+	return in, kept, nil
 }
 
 // recovered is what records say.

@@ -127,7 +127,7 @@ func (s *Service) set(i *instance.Instance, keep keeping) {
 		s.persist(keyInstance+i.ID, i)
 	}
 	s.emit(ChangedInstance{i.ID, i})
-	if old == nil || old.Condition != i.Condition {
+	if old == nil && !s.recalling || old != nil && old.Condition != i.Condition {
 		s.publishCondition(i)
 	}
 	s.touch(i.App)

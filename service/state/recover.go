@@ -158,7 +158,9 @@ func (s *Service) recoverInstance(i *instance.Instance) {
 	if a := s.of(i.App); a.uses[i.Version] == nil && a.def != nil {
 		a.uses[i.Version] = a.def // its own is no longer kept
 	}
+	s.recalling = true // what it is was told by an earlier term
 	s.set(i, forget)
+	s.recalling = false
 	if !ran(i) {
 		s.bare[i.ID] = true
 	}

@@ -119,6 +119,9 @@ type Service struct {
 	timers    loop.Timers[timer]
 	armed     time.Duration
 
+	// recalling says that what is set is as the store kept it.
+	recalling bool
+
 	// Of the step under way.
 	now   clock.Now
 	out   []Effect
