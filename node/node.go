@@ -31,6 +31,8 @@ func Commands(root *cobra.Command) {
 type logging struct {
 	level string
 	json  bool
+	// current is what the logger goes by; it may be changed while it runs.
+	current slog.LevelVar
 }
 
 func (l *logging) flags(f *pflag.FlagSet) {
@@ -43,7 +45,8 @@ func (l *logging) logger() (*slog.Logger, error) {
 	if err := level.UnmarshalText([]byte(l.level)); err != nil {
 		return nil, &cli.Error{What: "--log-level " + l.level + " is no level", Try: "debug, info, warn or error", Code: cli.ExitUsage}
 	}
-	o := &slog.HandlerOptions{Level: level}
+	l.current.Set(level)
+	o := &slog.HandlerOptions{Level: &l.current}
 	if l.json {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o)), nil
 	}

@@ -406,7 +406,7 @@ while it is away. Marathon's flags are understood in both spellings and as MARAT
 				if err != nil {
 					return err
 				}
-				cfg.Masters, cfg.Store, cfg.Log = masters, records, log.With("role", "service")
+				cfg.Masters, cfg.Store, cfg.Log, cfg.LogLevel = masters, records, log.With("role", "service"), &l.current
 				cfg.Ready = func() { fmt.Printf("ready  service %s\n", cfg.URL) }
 				return service.Run(ctx, cfg)
 			})

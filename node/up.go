@@ -184,6 +184,7 @@ func (u *up) run(ctx context.Context) error {
 			records := open()
 			defer records.Close()
 			svc.Masters, svc.Store, svc.Log, svc.Ready = []string{addr}, records, log.With("role", "service"), serving.Done
+			svc.LogLevel = &u.log.current
 			svc.Connections = u.master.config.Connections
 			group.Go(func() error { return service.Run(ctx, svc) })
 		}

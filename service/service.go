@@ -80,6 +80,8 @@ type Config struct {
 	// Settings are what /v2/info shows as marathon_config, secrets removed.
 	Settings map[string]any
 	Log      *slog.Logger
+	// LogLevel is that of Log, which POST /logging changes; nil if it cannot be.
+	LogLevel *slog.LevelVar
 	// Client reaches the masters; nil is one with defaults.
 	Client *http.Client
 	// Ready, if not nil, is called at the first subscription.
@@ -92,7 +94,7 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	defer cfg.Listener.Close()
 	scheme, address, _ := strings.Cut(cfg.URL, "://")
-	started := time.Now()
+	process := process{time.Now(), servicehttp.NewLevels(cfg.LogLevel)}
 	// current is the leader's handler while this process leads.
 	var current atomic.Pointer[http.Handler]
 	leading := func() http.Handler {
@@ -144,7 +146,7 @@ func Run(ctx context.Context, cfg Config) error {
 			if err != nil {
 				return err
 			}
-			err = term(ctx, cfg, lead, address, started, func(h http.Handler) { current.Store(&h) }, func() {
+			err = term(ctx, cfg, lead, address, process, func(h http.Handler) { current.Store(&h) }, func() {
 				if cfg.Ready != nil {
 					ready.Do(cfg.Ready)
 				}
@@ -165,8 +167,14 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
+// process is what outlives terms.
+type process struct {
+	started time.Time
+	levels  *servicehttp.Levels
+}
+
 // term leads until ctx ends, the store fails or the leader abdicates.
-func term(ctx context.Context, cfg Config, lead store.Leadership, address string, started time.Time, serve func(http.Handler), ready func()) error {
+func term(ctx context.Context, cfg Config, lead store.Leadership, address string, p process, serve func(http.Handler), ready func()) error {
 	switch restored, err := finishRestore(ctx, cfg.Store, lead); {
 	case err != nil:
 		return err
@@ -207,10 +215,10 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	handler := servicehttp.New(servicehttp.Config{
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
 		WhatIf: whatIf(cfg.Masters, cfg.Client),
-		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry), Counters: metrics.counters,
+		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry), Counters: metrics.counters, Levels: p.levels,
 		Backup: files.backup, Restore: files.restore, Abdicate: func() { poke(r.abdicated) },
 		Info: servicehttp.Info{
-			Started: started, Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
+			Started: p.started, Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
 			Config: settings(cfg), HTTP: ports(cfg, address),
 			Zookeeper: map[string]any{"zk_max_versions": cmp.Or(cfg.Core.MaxVersions, 50)},
 		},

@@ -41,6 +41,8 @@ type Config struct {
 	Metrics http.Handler
 	// Backup writes all that is kept to a file, Restore makes the next term begin with it.
 	Backup, Restore func(ctx context.Context, uri string) error
+	// Levels is /logging.
+	Levels *Levels
 	// Counters of what went to the kernel and came from it, under Marathon's names.
 	Counters func() map[string]int64
 	// Abdicate restarts the service role (DELETE /v2/leader).

@@ -61,6 +61,7 @@ func newFixture(t *testing.T) *fixture {
 		WhatIf: func(_ context.Context, role, resources string) *why.Kernel {
 			return &why.Kernel{Lines: []string{"asked for " + resources + " in role " + role}}
 		},
+		Levels:   NewLevels(nil),
 		Counters: func() map[string]int64 { return map[string]int64{"marathon.mesos.offers.used": 3} },
 		Backup:   func(_ context.Context, uri string) error { return f.file("backup", uri) },
 		Restore:  func(_ context.Context, uri string) error { return f.file("restore", uri) },
@@ -557,6 +558,7 @@ func TestSystem(t *testing.T) {
 		exchange{"GET /metrics", ""},
 		exchange{"GET /metrics/prometheus", ""},
 		exchange{"GET /config", ""},
+		exchange{"GET /logging", ""},
 		exchange{"GET /v2/events", ""},
 		exchange{"GET /v2/eventSubscriptions", ""},
 		exchange{"HEAD /v2/pods", ""},

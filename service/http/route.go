@@ -24,6 +24,8 @@ func (s *server) route(path []string) methods {
 		return methods{"GET": (*call).metrics}
 	case "metrics/prometheus":
 		return methods{"GET": (*call).prometheus}
+	case "logging":
+		return methods{"GET": (*call).logging, "POST": (*call).changeLogging}
 	case "config":
 		return methods{"GET": (*call).config}
 	}
