@@ -3,7 +3,10 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stoa-kernel/stoa/service/events"
@@ -59,5 +62,49 @@ func TestEventsAreStoredWithWhatTheyTellOf(t *testing.T) {
 		if len(begun) != 2 || ended != 2 {
 			t.Errorf("%d deployments began with an event, %d ended", len(begun), ended)
 		}
+	})
+}
+
+// failingStore takes nothing once it is broken.
+type failingStore struct {
+	store.Store
+	broken *atomic.Bool
+}
+
+func (s failingStore) Commit(ctx context.Context, l store.Leadership, ops []store.Op) error {
+	if s.broken.Load() {
+		return errors.New("the disk is full")
+	}
+	return s.Store.Commit(ctx, l, ops)
+}
+
+// What cannot be kept is not promised: the service ends, and the next one knows nothing
+// of it.
+func TestStoreThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		c.stop()
+		var broken atomic.Bool
+		l := listenPipes()
+		cfg := c.config
+		cfg.Listener, cfg.Store = l, failingStore{c.space.Open(), &broken}
+		done := make(chan error, 1)
+		go func() { done <- Run(t.Context(), cfg) }()
+		c.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}}
+		c.until("the service leads", func() bool { return c.call("GET", "/ping", "", nil).StatusCode == 200 })
+		broken.Store(true)
+		resp, err := c.client.Post("http://127.0.0.1:8080/v2/apps", "application/json", strings.NewReader(sleeper))
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode < 500 {
+				t.Errorf("answered %d", resp.StatusCode)
+			}
+		}
+		if err := <-done; err == nil || !strings.Contains(err.Error(), "the disk is full") {
+			t.Errorf("ended with %v", err)
+		}
+		c.client.CloseIdleConnections()
+		cfg.Store.Close()
+		c.begin()
+		c.expect(404, "GET", "/v2/apps/web", "", nil)
 	})
 }
