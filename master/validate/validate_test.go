@@ -69,7 +69,7 @@ func TestCall(t *testing.T) {
 		`type: ACKNOWLEDGE_OPERATION_STATUS acknowledge_operation_status { agent_id { value: "a" } operation_id { value: "o" } ` + uuid + ` } ` + id: "",
 		`type: UPDATE_FRAMEWORK update_framework { framework_info { user: "u" name: "n" } } ` + id:                                                   "'framework_id' differs",
 		`type: KILL kill { task_id { value: "t" } kill_policy { grace_period { nanoseconds: -1 } } } ` + id:                                          "'grace_period' must not be negative",
-		`type: KILL kill { task_id { value: "t" } kill_policy { pre_stop { } } } ` + id: "'pre_stop.value' must be set",
+		`type: KILL kill { task_id { value: "t" } kill_policy { pre_stop { } } } ` + id:                                                              "'pre_stop.value' must be set",
 		`type: KILL kill { } ` + id: "task_id",
 	} {
 		expect(t, call, Call(text(t, &schedulerpb.Call{}, call)), want)
