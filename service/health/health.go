@@ -135,7 +135,7 @@ func (p *Prober) Watch(w state.Watch) {
 		interval := time.Duration(c.IntervalSeconds) * time.Second
 		loop(min(interval, firstProbe), interval, func(ctx context.Context) bool {
 			err := p.check(ctx, w.Instance, c)
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !errors.Is(err, errIgnored) {
 				in := state.Probed{Instance: w.Instance.ID, Task: w.Instance.TaskID, Check: n, OK: err == nil}
 				if err != nil {
 					in.Cause = err.Error()
@@ -255,8 +255,19 @@ func (p *Prober) check(ctx context.Context, i *instance.Instance, c *marathon.He
 	if c.Path != nil {
 		path = *c.Path
 	}
-	return p.get(ctx, http.MethodGet, scheme, i, port, path, limit)
+	err := p.get(ctx, http.MethodGet, scheme, i, port, path, limit)
+	var early earlyStatus
+	if errors.As(err, &early) && c.IgnoreHTTP1xx != nil && *c.IgnoreHTTP1xx {
+		return errIgnored
+	}
+	return err
 }
+
+// errIgnored is for an answer that says neither (ignoreHttp1xx).
+var errIgnored = errors.New("health: the answer is to be ignored")
+
+// earlyStatus is an answer of 1xx.
+type earlyStatus struct{ error }
 
 func (p *Prober) get(ctx context.Context, method, scheme string, i *instance.Instance, port int, path string, limit time.Duration) error {
 	r, err := p.do(ctx, method, scheme, i, port, path, limit)
@@ -265,7 +276,11 @@ func (p *Prober) get(ctx context.Context, method, scheme string, i *instance.Ins
 	}
 	defer r.Body.Close()
 	if r.StatusCode < 200 || r.StatusCode > 399 {
-		return fmt.Errorf("%s answered %s", r.Request.URL, r.Status)
+		err := fmt.Errorf("%s answered %s", r.Request.URL, r.Status)
+		if r.StatusCode < 200 {
+			return earlyStatus{err}
+		}
+		return err
 	}
 	return nil
 }

@@ -67,12 +67,15 @@ func TestHealthChecks(t *testing.T) {
 			http.Redirect(w, r, "/bad", http.StatusFound)
 		case "/bad":
 			w.WriteHeader(500)
+		case "/early":
+			w.WriteHeader(http.StatusSwitchingProtocols)
 		case "/hangs":
 			<-r.Context().Done()
 		}
 	})
 	str := func(s string) *string { return &s }
 	one := func(n int) *int { return &n }
+	ignored := true
 	for _, tt := range []struct {
 		name  string
 		check marathon.HealthCheck
@@ -81,6 +84,8 @@ func TestHealthChecks(t *testing.T) {
 		{"answers", marathon.HealthCheck{Protocol: "HTTP", Path: str("/"), PortIndex: one(0), TimeoutSeconds: 5}, ""},
 		{"a redirect is an answer", marathon.HealthCheck{Protocol: "HTTP", Path: str("/moved"), PortIndex: one(0), TimeoutSeconds: 5}, ""},
 		{"without a slash", marathon.HealthCheck{Protocol: "HTTP", Path: str("bad"), PortIndex: one(0), TimeoutSeconds: 5}, "500 Internal Server Error"},
+		{"1xx", marathon.HealthCheck{Protocol: "HTTP", Path: str("/early"), PortIndex: one(0), TimeoutSeconds: 5}, "101 Switching Protocols"},
+		{"1xx ignored", marathon.HealthCheck{Protocol: "HTTP", Path: str("/early"), PortIndex: one(0), TimeoutSeconds: 5, IgnoreHTTP1xx: &ignored}, errIgnored.Error()},
 		{"hangs", marathon.HealthCheck{Protocol: "HTTP", Path: str("/hangs"), PortIndex: one(0), TimeoutSeconds: 1}, "did not answer within 1s"},
 		{"TCP", marathon.HealthCheck{Protocol: "TCP", PortIndex: one(0), TimeoutSeconds: 5}, ""},
 		{"nobody listens", marathon.HealthCheck{Protocol: "TCP", Port: one(1), TimeoutSeconds: 5}, "connection refused"},
