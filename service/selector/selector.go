@@ -58,8 +58,14 @@ func (e *Error) Error() string {
 		e.Selector, e.At+1, e.Want, found)
 }
 
-// Parse reads a selector. Errors are *Error.
+// maxLength of a selector, in bytes.
+const maxLength = 8 << 10
+
+// Parse reads a selector. Errors are *Error, but for one that is too long.
 func Parse(text string) (Selector, error) {
+	if len(text) > maxLength {
+		return nil, fmt.Errorf("the label selector has %d bytes, more than %d", len(text), maxLength)
+	}
 	p := parser{text: text}
 	p.blanks()
 	if p.at == len(text) {

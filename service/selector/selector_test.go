@@ -1,6 +1,7 @@
 package selector
 
 import (
+	"strings"
 	"errors"
 	"testing"
 )
@@ -71,4 +72,14 @@ func FuzzParse(f *testing.F) {
 		}
 		s.Matches(map[string]string{"foo": "x"})
 	})
+}
+
+func TestLengthIsBounded(t *testing.T) {
+	long := strings.Repeat("a", maxLength)
+	if _, err := Parse(long); err != nil {
+		t.Errorf("%d bytes: %v", len(long), err)
+	}
+	if _, err := Parse(long + "a"); err == nil || len(err.Error()) > 200 {
+		t.Errorf("one more: %v", err)
+	}
 }
