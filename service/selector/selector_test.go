@@ -1,8 +1,8 @@
 package selector
 
 import (
-	"strings"
 	"errors"
+	"strings"
 	"testing"
 )
 
