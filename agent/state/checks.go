@@ -89,7 +89,7 @@ func checkOwner(t *task, i int) string { return strconv.Itoa(i) + "/" + t.owner(
 func (a *Agent) checkFired(owner string) {
 	number, owner, _ := strings.Cut(owner, "/")
 	i, err := strconv.Atoi(number)
-	if t := a.taskOf(owner); err == nil && t != nil && i < len(t.checks) && !t.executor.doomed {
+	if t := a.taskOf(owner); err == nil && t != nil && i >= 0 && i < len(t.checks) && !t.executor.doomed {
 		a.follow(t, i, t.checks[i].Fire(a.now))
 	}
 }
@@ -104,7 +104,7 @@ func (a *Agent) checked(in Checked) {
 	case t == nil:
 	case in.Check == preStopCheck:
 		a.preStopped(t, in.Result)
-	case in.Check < len(t.checks):
+	case in.Check >= 0 && in.Check < len(t.checks):
 		a.follow(t, in.Check, t.checks[in.Check].Answer(a.now, in.Result))
 	}
 }
