@@ -26,7 +26,7 @@ const resyncRequired = "resync_required"
 // with the last id it has seen.
 type listener struct {
 	t    testing.TB
-	url  func() string
+	url  string
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -34,7 +34,7 @@ type listener struct {
 	all []heard
 }
 
-func listenTo(t testing.TB, url func() string) *listener {
+func listenTo(t testing.TB, url string) *listener {
 	ctx, stop := context.WithCancel(t.Context())
 	l := &listener{t: t, url: url, stop: stop, done: make(chan struct{})}
 	go func() {
@@ -59,7 +59,7 @@ func (l *listener) end() {
 
 // read is one connection; frames that did not come whole do not count.
 func (l *listener) read(ctx context.Context, connection int, last string) string {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url()+"/v2/events", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+"/v2/events", nil)
 	if err != nil {
 		l.t.Error(err)
 		return last

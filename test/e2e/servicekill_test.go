@@ -453,7 +453,7 @@ func (r *rig) rounds(targets []func()) {
 	t := r.t
 	r.killed = make(chan struct{})
 	close(r.killed)
-	r.events = listenTo(t, r.url)
+	r.events = listenTo(t, r.url())
 	until(t, "the event stream is read", func() bool { return len(r.events.events()) > 0 })
 	for n := 0; r.kills < serviceKills; n++ {
 		r.target = targets[r.rnd.IntN(len(targets))]

@@ -27,7 +27,7 @@ type serving struct {
 func serve(t testing.TB, args ...string) *serving {
 	c := newUp(t, append([]string{"--hostname", "127.0.0.1", "--mesos-role", "e2e"}, args...)...)
 	s := &serving{cluster: c, t: t, url: "http://127.0.0.1:" + c.servicePort}
-	s.events = listenTo(t, func() string { return s.url })
+	s.events = listenTo(t, s.url)
 	s.kernel = watchKernel(t, c)
 	until(t, "the events are listened to", func() bool { return len(s.events.events()) > 0 })
 	return s
