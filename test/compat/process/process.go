@@ -72,6 +72,10 @@ func Start(t *testing.T, env []string, path string, args ...string) *Process {
 	}()
 	go func() {
 		p.err = p.cmd.Wait()
+		select { // its last words count, unless something it left behind holds the pipe open
+		case <-read:
+		case <-time.After(5 * time.Second):
+		}
 		close(p.Done)
 	}()
 	t.Cleanup(func() {
