@@ -22,14 +22,14 @@ func (n *Native) Execute(ctx context.Context, c id.Container, spec *container.Sp
 	if err != nil {
 		return 0, "", err
 	}
-	pidfd, err := n.enter(c)
+	in, err := n.enter(c)
 	if err != nil {
 		return 0, "", err
 	}
-	defer unix.Close(pidfd)
-	space := -1
-	if described.Namespaces != 0 {
-		space = pidfd
+	defer in.Close()
+	space := in
+	if described.Namespaces == 0 {
+		space = nil
 	}
 	r, output, err := n.program.Execute(ctx, space, &described.Description)
 	if err == nil && r.Kind != protocol.Exited {
@@ -38,13 +38,14 @@ func (n *Native) Execute(ctx context.Context, c id.Container, spec *container.Sp
 	return r.Wait, output, err
 }
 
-// enter returns a descriptor of a running container's init, for the caller to close.
-func (n *Native) enter(c id.Container) (int, error) {
+// enter returns a running container's init, for the caller to close.
+func (n *Native) enter(c id.Container) (*launch.Init, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	it := n.items[c]
 	if n.closed || it == nil || it.stage != running || it.destroy || it.init == nil || it.init.PidFD < 0 {
-		return -1, errors.New("the container does not run")
+		return nil, errors.New("the container does not run")
 	}
-	return unix.FcntlInt(uintptr(it.init.PidFD), unix.F_DUPFD_CLOEXEC, 0)
+	pidfd, err := unix.FcntlInt(uintptr(it.init.PidFD), unix.F_DUPFD_CLOEXEC, 0)
+	return &launch.Init{Pid: it.init.Pid, PidFD: pidfd, Socket: -1}, err
 }

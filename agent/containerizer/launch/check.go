@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,16 +29,17 @@ const (
 	leftover = 100 * time.Millisecond
 )
 
-// Execute runs a command in the namespaces that the process pidfd has besides its user and
-// network (-1 for those of this process), and returns its record and the end of its output
-// when nothing of it is left. The end of ctx kills it, with all it started.
-func (p *Program) Execute(ctx context.Context, pidfd int, d *protocol.Description) (r protocol.Record, output string, err error) {
+// Execute runs a command in the namespaces that the init has besides its user and network,
+// and with its root directory (nil for those of this process), and returns its record and
+// the end of its output when nothing of it is left. The end of ctx kills it, with all it
+// started.
+func (p *Program) Execute(ctx context.Context, in *Init, d *protocol.Description) (r protocol.Record, output string, err error) {
 	read, write, err := pipe()
 	if err != nil {
 		return r, "", err
 	}
 	defer read.Close()
-	init, err := p.helper(pidfd)
+	init, err := p.helper(in)
 	if err == nil {
 		err = init.Describe(d, write, write)
 	}
@@ -56,18 +58,14 @@ func (p *Program) Execute(ctx context.Context, pidfd int, d *protocol.Descriptio
 }
 
 // helper starts the program in its other mode, as a process of the container's.
-func (p *Program) helper(pidfd int) (init *Init, err error) {
+func (p *Program) helper(in *Init) (init *Init, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		// The thread is not used for anything else: it ends with this goroutine.
 		runtime.LockOSThread()
-		if pidfd >= 0 {
-			// A thread that shares its root directory cannot change mount namespaces.
-			if err = unix.Unshare(unix.CLONE_FS); err == nil {
-				err = unix.Setns(pidfd, Namespaces|unix.CLONE_NEWNS)
-			}
-			if err != nil {
+		if in != nil {
+			if err = in.enter(); err != nil {
 				err = fmt.Errorf("enter the container (which takes Linux 5.8 or later): %w", err)
 				return
 			}
@@ -76,6 +74,32 @@ func (p *Program) helper(pidfd int) (init *Init, err error) {
 	}()
 	<-done
 	return init, err
+}
+
+// enter moves the calling thread to where the init is.
+func (i *Init) enter() error {
+	// Entering a mount namespace ends in that namespace's root, which is not the init's
+	// if this process, and so the init, lives in a chroot.
+	root, err := unix.Open("/proc/"+strconv.Itoa(i.Pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("its root directory: %w", err)
+	}
+	defer unix.Close(root)
+	// An init that can still be signalled has its number, so that was its directory.
+	if err := unix.PidfdSendSignal(i.PidFD, 0, nil, 0); err != nil {
+		return err
+	}
+	// A thread that shares its root directory cannot change mount namespaces.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return err
+	}
+	if err := unix.Setns(i.PidFD, Namespaces|unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Fchdir(root); err != nil {
+		return err
+	}
+	return unix.Chroot(".")
 }
 
 func pipe() (read *os.File, write int, err error) {
