@@ -121,6 +121,7 @@ type framework struct {
 	codec  codec.Codec
 	id     *mesos.FrameworkID
 	stream string
+	header http.Header
 	events *recordio.Reader
 	body   io.Closer
 }
@@ -146,7 +147,7 @@ func (m *running) subscribe(c codec.Codec, info *mesos.FrameworkInfo) *framework
 		m.t.Fatal(err)
 	}
 	m.t.Cleanup(func() { w.Body.Close() })
-	f := &framework{m: m, codec: c, stream: w.Header.Get("Mesos-Stream-Id"), events: recordio.NewReader(w.Body, 0), body: w.Body}
+	f := &framework{m: m, codec: c, stream: w.Header.Get("Mesos-Stream-Id"), header: w.Header, events: recordio.NewReader(w.Body, 0), body: w.Body}
 	if w.StatusCode != 200 || f.stream == "" || w.Header.Get("Content-Type") != c.String() || w.Header.Get("Content-Encoding") != "" {
 		m.t.Fatalf("SUBSCRIBE: %d %v", w.StatusCode, w.Header)
 	}
@@ -274,6 +275,41 @@ func multiRole(name string) *mesos.FrameworkInfo {
 	}
 }
 
+// launch starts tasks on an offer and wants no other for an hour.
+func (f *framework) launch(offer *mesos.Offer, ids ...string) {
+	f.m.t.Helper()
+	var tasks []*mesos.TaskInfo
+	for _, id := range ids {
+		tasks = append(tasks, &mesos.TaskInfo{
+			Name: proto.String("t"), TaskId: &mesos.TaskID{Value: proto.String(id)}, AgentId: offer.AgentId,
+			Resources: []*mesos.Resource{scalar("cpus", 1), scalar("mem", 64)},
+			Command:   &mesos.CommandInfo{Value: proto.String("true")},
+		})
+	}
+	f.call(&schedulerpb.Call{
+		Type: schedulerpb.Call_ACCEPT.Enum(),
+		Accept: &schedulerpb.Call_Accept{
+			OfferIds: []*mesos.OfferID{offer.Id},
+			Operations: []*mesos.Offer_Operation{{
+				Type: mesos.Offer_Operation_LAUNCH.Enum(), Launch: &mesos.Offer_Operation_Launch{TaskInfos: tasks},
+			}},
+			Filters: &mesos.Filters{RefuseSeconds: proto.Float64(3600)},
+		},
+	})
+}
+
+// finished says that a task has ended.
+func (a *agent) finished(launched *stoapb.RunTask, uuid []byte) {
+	a.t.Helper()
+	a.send(&stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
+		FrameworkId: launched.Framework.Id, LatestState: mesos.TaskState_TASK_FINISHED.Enum(),
+		Status: &mesos.TaskStatus{
+			TaskId: launched.Task.TaskId, State: mesos.TaskState_TASK_FINISHED.Enum(), AgentId: a.id,
+			Source: mesos.TaskStatus_SOURCE_EXECUTOR.Enum(), Uuid: uuid, Timestamp: proto.Float64(1),
+		},
+	}}})
+}
+
 // The path of a task, over sockets, with either codec.
 func TestTaskOverTheWire(t *testing.T) {
 	for c := range codec.Count {
@@ -287,33 +323,13 @@ func TestTaskOverTheWire(t *testing.T) {
 				t.Fatalf("offer of %v, want %v", offer.GetAgentId(), a.id)
 			}
 
-			f.call(&schedulerpb.Call{
-				Type: schedulerpb.Call_ACCEPT.Enum(),
-				Accept: &schedulerpb.Call_Accept{
-					OfferIds: []*mesos.OfferID{offer.Id},
-					Operations: []*mesos.Offer_Operation{{
-						Type: mesos.Offer_Operation_LAUNCH.Enum(),
-						Launch: &mesos.Offer_Operation_Launch{TaskInfos: []*mesos.TaskInfo{{
-							Name: proto.String("t"), TaskId: &mesos.TaskID{Value: proto.String("t")}, AgentId: a.id,
-							Resources: []*mesos.Resource{scalar("cpus", 1), scalar("mem", 64)},
-							Command:   &mesos.CommandInfo{Value: proto.String("true")},
-						}}},
-					}},
-					Filters: &mesos.Filters{RefuseSeconds: proto.Float64(3600)},
-				},
-			})
+			f.launch(offer, "t")
 			launched := a.next().GetRunTask()
 			if launched.GetTask().GetTaskId().GetValue() != "t" {
 				t.Fatalf("the agent was told %v", launched)
 			}
 			uuid := []byte("0123456789abcdef")
-			a.send(&stoapb.ToMaster{Body: &stoapb.ToMaster_Update{Update: &stoapb.Update{
-				FrameworkId: f.id, LatestState: mesos.TaskState_TASK_FINISHED.Enum(),
-				Status: &mesos.TaskStatus{
-					TaskId: launched.Task.TaskId, State: mesos.TaskState_TASK_FINISHED.Enum(), AgentId: a.id,
-					Source: mesos.TaskStatus_SOURCE_EXECUTOR.Enum(), Uuid: uuid, Timestamp: proto.Float64(1),
-				},
-			}}})
+			a.finished(launched, uuid)
 			status := f.want(schedulerpb.Event_UPDATE).GetUpdate().GetStatus()
 			if status.GetState() != mesos.TaskState_TASK_FINISHED || !bytes.Equal(status.GetUuid(), uuid) {
 				t.Fatalf("update %v", status)
@@ -340,6 +356,53 @@ func TestTaskOverTheWire(t *testing.T) {
 			}
 			if n := len(all.GetGetFrameworks().GetFrameworks()); n != 1 {
 				t.Errorf("%d frameworks, want 1", n)
+			}
+		})
+	}
+}
+
+// Many acknowledgements in one call are to each task what one is: those that are forged, or
+// of nobody, take none of the others with them.
+func TestManyAcknowledgementsInOneCall(t *testing.T) {
+	for c := range codec.Count {
+		t.Run(c.String(), func(t *testing.T) {
+			m := run(t, memory.New())
+			a := m.agent(registration())
+			f := m.subscribe(c, multiRole("demo"))
+			if got := f.header.Get(schedulerpb.ExtensionsHeader); got != schedulerpb.Acknowledgements {
+				t.Errorf("the master says that it takes %q", got)
+			}
+			f.begin()
+			offer := f.want(schedulerpb.Event_OFFERS).GetOffers().GetOffers()[0]
+			f.launch(offer, "t0", "t1", "t2")
+			ack := func(task, uuid string) *schedulerpb.Call_Acknowledge {
+				return &schedulerpb.Call_Acknowledge{AgentId: a.id, TaskId: &mesos.TaskID{Value: &task}, Uuid: []byte(uuid + "0123456789abcd")}
+			}
+			for range 3 {
+				launched := a.next().GetRunTask()
+				a.finished(launched, ack("", launched.GetTask().GetTaskId().GetValue()).Uuid)
+				for f.next().GetUpdate() == nil { // what is free again is offered
+				}
+			}
+			other := ack("t1", "t1")
+			other.AgentId = &mesos.AgentID{Value: proto.String("nobody")}
+			f.call(&schedulerpb.Call{
+				Type:        schedulerpb.Call_ACKNOWLEDGE.Enum(),
+				Acknowledge: ack("t0", "t0"),
+				Acknowledgements: []*schedulerpb.Call_Acknowledge{
+					ack("t0", "t0"), ack("t1", "t0"), ack("t1", "xx"), other, ack("t2", "t2"), ack("t2", "t2"),
+				},
+			})
+			f.call(&schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum(), Acknowledge: ack("t1", "t1")})
+			for _, want := range []string{"t0", "t2", "t1"} {
+				m := a.next()
+				if got := m.GetAcknowledge(); got.GetTaskId().GetValue() != want || !strings.HasPrefix(string(got.GetUuid()), want) {
+					t.Fatalf("the agent got %v, want the acknowledgement of %s", m, want)
+				}
+			}
+			m.metric("stoa_master_updates_in_flight 0")
+			if n := len(m.operator(c, masterpb.Call_GET_TASKS).GetGetTasks().GetCompletedTasks()); n != 3 {
+				t.Errorf("%d completed tasks, want 3", n)
 			}
 		})
 	}

@@ -53,6 +53,14 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, c codec.Codec, a
 		request.Refuse(w, a.Status, a.Message)
 		return
 	}
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(a.Status)
+	s.empty(w, a.Status)
 }
+
+// empty answers with a status alone.
+func (s *Server) empty(w http.ResponseWriter, status int) {
+	w.Header()["Content-Length"] = noLength
+	w.WriteHeader(status)
+}
+
+// noLength is shared by all answers: nobody changes a header's values.
+var noLength = []string{"0"}

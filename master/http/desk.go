@@ -61,6 +61,13 @@ func (d *desk) ask(ctx context.Context, submit session.Submit, q question) (answ
 	}
 }
 
+// tell hands over an input that has no answer.
+func (d *desk) tell(ctx context.Context, submit session.Submit, in state.Input) error {
+	limited := limit{Context: ctx, time: d.timeout}
+	defer limited.end()
+	return submit(&limited, in)
+}
+
 // limit is a context that ends some time after it was first waited for. Most inputs find
 // room at once, and a timer that a request's context must know of is dear.
 type limit struct {

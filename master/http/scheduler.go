@@ -60,6 +60,9 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 			return
 		}
 	}
+	if kind == schedulerpb.Call_ACKNOWLEDGE && s.acknowledge(w, r, stream, call) {
+		return
+	}
 	share(call)
 	if !s.room(w, r, call) {
 		return
@@ -67,13 +70,25 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 	a, ok := s.ask(r.Context(), w, func(t state.Token) state.Input {
 		return state.Call{Token: t, Stream: stream, Call: call}
 	})
-	if !ok {
-		return
+	if ok {
+		s.finish(w, r, c, a)
 	}
-	if ack := call.GetAcknowledge(); ack != nil && a.Status == http.StatusAccepted {
-		s.Streams.Acknowledged(stream, ack.GetTaskId().GetValue(), ack.GetUuid())
+}
+
+// acknowledge answers an ACKNOWLEDGE of the framework that subscribed on the stream as soon
+// as the loop has it: nothing but that could be refused, and 202 promises no more. There is
+// one for every status update, so waiting for the loop is dear. It returns false if it is
+// for the core to judge.
+func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, stream state.Stream, call *schedulerpb.Call) bool {
+	if !s.Streams.Acknowledged(stream, call) {
+		return false
 	}
-	s.finish(w, r, c, a)
+	if err := s.desk.tell(r.Context(), s.Submit, state.Call{Stream: stream, Call: call}); err != nil {
+		s.unanswered(r.Context(), w, err)
+		return true
+	}
+	s.empty(w, http.StatusAccepted)
+	return true
 }
 
 // room holds an ACCEPT back while an agent it launches on has too much waiting for it.

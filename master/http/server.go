@@ -200,13 +200,16 @@ func (s *Server) ask(ctx context.Context, w http.ResponseWriter, q question) (an
 	a, err := s.desk.ask(ctx, s.Submit, q)
 	// The loop's time must not use up the client's.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.Limits.WriteTimeout))
-	switch {
-	case err == nil:
-		return a, true
-	case ctx.Err() != nil: // the client is gone
-		panic(http.ErrAbortHandler)
-	default:
-		request.Refuse(w, http.StatusServiceUnavailable, "The master did not answer: "+err.Error())
-		return a, false
+	if err != nil {
+		s.unanswered(ctx, w, err)
 	}
+	return a, err == nil
+}
+
+// unanswered answers for a loop that did not, unless the client is gone.
+func (s *Server) unanswered(ctx context.Context, w http.ResponseWriter, err error) {
+	if ctx.Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	request.Refuse(w, http.StatusServiceUnavailable, "The master did not answer: "+err.Error())
 }

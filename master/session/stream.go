@@ -47,8 +47,9 @@ type Streams struct {
 type stream struct {
 	*eventstream.Stream[*schedulerpb.Event]
 
-	mu      sync.Mutex
-	unacked map[string]string // nil when the stream is gone
+	mu        sync.Mutex
+	framework string            // once it was told that it is subscribed; "" again at the end
+	unacked   map[string]string // nil when the stream is gone
 }
 
 // Serve answers a SUBSCRIBE with a stream and stays until it ends.
@@ -76,6 +77,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, c codec.Codec, p
 	h := w.Header()
 	h.Set("Content-Type", c.String())
 	h.Set("Mesos-Stream-Id", string(id))
+	h.Set(schedulerpb.ExtensionsHeader, schedulerpb.Acknowledgements)
 	w.WriteHeader(http.StatusOK)
 	err := http.NewResponseController(w).Flush()
 	if err == nil {
@@ -91,7 +93,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, c codec.Codec, p
 	left := st.Close(err)
 	st.mu.Lock()
 	s.Unacked.Add(-int64(len(st.unacked)))
-	st.unacked = nil
+	st.framework, st.unacked = "", nil
 	st.mu.Unlock()
 
 	if left.Slow {
@@ -177,6 +179,9 @@ func (s *Streams) Send(id state.Stream, e *schedulerpb.Event) {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if id := e.GetSubscribed().GetFrameworkId(); id != nil {
+		st.framework = id.GetValue()
+	}
 	// Counted before it is sent, so that who has received it finds it counted.
 	if status := e.GetUpdate().GetStatus(); len(status.GetUuid()) > 0 && st.unacked != nil {
 		task := status.GetTaskId().GetValue()
@@ -188,15 +193,30 @@ func (s *Streams) Send(id state.Stream, e *schedulerpb.Event) {
 	st.Send(e)
 }
 
-// Acknowledged notes that an ACKNOWLEDGE on the stream was taken.
-func (s *Streams) Acknowledged(id state.Stream, task string, uuid []byte) {
+// Acknowledged notes an ACKNOWLEDGE on the stream. It returns false, and notes nothing, if
+// this is not the subscription of the framework whose call it is, as far as that was told.
+func (s *Streams) Acknowledged(id state.Stream, call *schedulerpb.Call) bool {
 	st := s.get(id)
 	if st == nil {
-		return
+		return false
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if got, ok := st.unacked[task]; ok && got == string(uuid) {
+	if st.framework == "" || st.framework != call.GetFrameworkId().GetValue() {
+		return false
+	}
+	if call.Acknowledge != nil {
+		s.acknowledged(st, call.Acknowledge)
+	}
+	for _, a := range call.Acknowledgements {
+		s.acknowledged(st, a)
+	}
+	return true
+}
+
+func (s *Streams) acknowledged(st *stream, a *schedulerpb.Call_Acknowledge) {
+	task := a.GetTaskId().GetValue()
+	if got, ok := st.unacked[task]; ok && got == string(a.GetUuid()) {
 		delete(st.unacked, task)
 		s.Unacked.Add(-1)
 	}
@@ -206,6 +226,9 @@ func (s *Streams) Acknowledged(id state.Stream, task string, uuid []byte) {
 // StreamClosed follows, because the core knows.
 func (s *Streams) Close(id state.Stream) {
 	if st := s.get(id); st != nil {
+		st.mu.Lock()
+		st.framework = ""
+		st.mu.Unlock()
 		st.End()
 	}
 }

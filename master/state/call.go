@@ -43,7 +43,12 @@ func (m *Master) call(in Call) {
 	case schedulerpb.Call_SHUTDOWN:
 		m.shutdownExecutor(f, c.GetShutdown())
 	case schedulerpb.Call_ACKNOWLEDGE:
-		m.acknowledge(f, c.GetAcknowledge())
+		if c.Acknowledge != nil {
+			m.acknowledge(f, c.Acknowledge)
+		}
+		for _, a := range c.Acknowledgements {
+			m.acknowledge(f, a)
+		}
 	case schedulerpb.Call_ACKNOWLEDGE_OPERATION_STATUS:
 		m.acknowledgeOperation(f, c.GetAcknowledgeOperationStatus())
 	case schedulerpb.Call_RECONCILE:

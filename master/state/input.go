@@ -14,7 +14,7 @@ import (
 type Input interface{ input() }
 
 // Token names a request waiting at the edge; every input that has one gets exactly one
-// Answer with it.
+// Answer with it. 0 is that of an input nobody waits for.
 type Token uint64
 
 // Stream is a framework's subscription, the value of Mesos-Stream-Id.

@@ -255,6 +255,9 @@ func (m *Master) finish() {
 func (m *Master) publish(e Event) { m.out.add(Publish{e}) }
 
 func (m *Master) answer(t Token, status int, message string) {
+	if t == 0 {
+		return
+	}
 	m.out.add(Answer{Token: t, Status: status, Message: message})
 }
 

@@ -32,7 +32,7 @@ func Call(c *schedulerpb.Call) error {
 	}
 	switch c.GetType() {
 	case schedulerpb.Call_ACKNOWLEDGE:
-		return wrap("'acknowledge.uuid'", UUID(c.Acknowledge.Uuid))
+		return acknowledgements(c)
 	case schedulerpb.Call_ACKNOWLEDGE_OPERATION_STATUS:
 		a := c.AcknowledgeOperationStatus
 		if a.AgentId == nil {
@@ -49,6 +49,24 @@ func Call(c *schedulerpb.Call) error {
 		}
 	case schedulerpb.Call_KILL:
 		return wrap("'kill.kill_policy'", killPolicy(c.Kill.KillPolicy))
+	}
+	return nil
+}
+
+// acknowledgements refuses a call with one that no agent could have asked for.
+func acknowledgements(c *schedulerpb.Call) error {
+	if n := len(c.Acknowledgements); n > schedulerpb.MaxAcknowledgements {
+		return fmt.Errorf("'acknowledgements' has %d elements; at most %d are taken", n, schedulerpb.MaxAcknowledgements)
+	}
+	if c.Acknowledge != nil {
+		if err := UUID(c.Acknowledge.Uuid); err != nil {
+			return wrap("'acknowledge.uuid'", err)
+		}
+	}
+	for i, a := range c.Acknowledgements {
+		if err := UUID(a.Uuid); err != nil {
+			return wrap(fmt.Sprintf("'acknowledgements[%d].uuid'", i), err)
+		}
 	}
 	return nil
 }
@@ -79,7 +97,7 @@ func body(c *schedulerpb.Call) (field string, present bool) {
 	case schedulerpb.Call_SHUTDOWN:
 		return "shutdown", c.Shutdown != nil
 	case schedulerpb.Call_ACKNOWLEDGE:
-		return "acknowledge", c.Acknowledge != nil
+		return "acknowledge", c.Acknowledge != nil || len(c.Acknowledgements) > 0
 	case schedulerpb.Call_ACKNOWLEDGE_OPERATION_STATUS:
 		return "acknowledge_operation_status", c.AcknowledgeOperationStatus != nil
 	case schedulerpb.Call_RECONCILE:

@@ -104,14 +104,22 @@ func (c *Caller) FrameworkID() string {
 // Call makes any call but SUBSCRIBE; the framework's id is filled in. The other methods
 // are this one with a name.
 func (c *Caller) Call(ctx context.Context, call *schedulerpb.Call) error {
-	return c.do(ctx, []*schedulerpb.Call{call}, func(ctx context.Context, at *stream.Endpoint, header http.Header) error {
-		return at.Call(ctx, call, header)
+	return c.do(ctx, call, func(ctx context.Context, to master) error {
+		return to.at.Call(ctx, call, to.header)
 	})
 }
 
-// do makes calls of one type when their turn has come.
-func (c *Caller) do(ctx context.Context, calls []*schedulerpb.Call, post func(context.Context, *stream.Endpoint, http.Header) error) error {
-	call := calls[0]
+// master is where a call goes: that of the current subscription.
+type master struct {
+	at *stream.Endpoint
+	// header is every call's.
+	header http.Header
+	// extensions are what it said it can do beyond Mesos.
+	extensions string
+}
+
+// do has a call posted when its turn has come; the framework's id is filled in then.
+func (c *Caller) do(ctx context.Context, call *schedulerpb.Call, post func(context.Context, master) error) error {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -125,9 +133,7 @@ func (c *Caller) do(ctx context.Context, calls []*schedulerpb.Call, post func(co
 	if st == nil {
 		return fmt.Errorf("%w: %s", ErrDisconnected, call.GetType())
 	}
-	for _, one := range calls {
-		one.FrameworkId = id
-	}
+	call.FrameworkId = id
 	one, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	// A call does not outlive the subscription it belongs to, except the one that ends it:
@@ -135,7 +141,10 @@ func (c *Caller) do(ctx context.Context, calls []*schedulerpb.Call, post func(co
 	if call.GetType() != schedulerpb.Call_TEARDOWN {
 		defer context.AfterFunc(st.Context(), cancel)()
 	}
-	err := post(one, at, http.Header{"Mesos-Stream-Id": {st.Header.Get("Mesos-Stream-Id")}})
+	err := post(one, master{
+		at: at, header: http.Header{"Mesos-Stream-Id": {st.Header.Get("Mesos-Stream-Id")}},
+		extensions: strings.Join(st.Header.Values(schedulerpb.ExtensionsHeader), ","),
+	})
 	var se *StatusError
 	switch {
 	case err == nil:
@@ -282,47 +291,69 @@ func (c *Caller) Shutdown(ctx context.Context, executor, agent string) error {
 // Acknowledge says that a status update need not come again. It does nothing for updates
 // that need no acknowledgement.
 func (c *Caller) Acknowledge(ctx context.Context, status *mesos.TaskStatus) error {
-	if call := acknowledgement(status); call != nil {
-		return c.Call(ctx, call)
-	}
-	return nil
-}
-
-func acknowledgement(status *mesos.TaskStatus) *schedulerpb.Call {
 	if len(status.GetUuid()) == 0 {
 		return nil
 	}
-	return &schedulerpb.Call{
-		Type: schedulerpb.Call_ACKNOWLEDGE.Enum(),
-		Acknowledge: &schedulerpb.Call_Acknowledge{
-			AgentId: status.GetAgentId(), TaskId: status.GetTaskId(), Uuid: status.GetUuid(),
-		},
-	}
+	return c.Call(ctx, &schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum(), Acknowledge: acknowledgement(status)})
+}
+
+func acknowledgement(status *mesos.TaskStatus) *schedulerpb.Call_Acknowledge {
+	return &schedulerpb.Call_Acknowledge{AgentId: status.GetAgentId(), TaskId: status.GetTaskId(), Uuid: status.GetUuid()}
 }
 
 // AcknowledgeAll is Acknowledge for many at once, which costs a fraction of as many calls:
-// they go out without waiting for the answer to each. An error that is a *StatusError is
-// the first refusal; the others were received.
+// a master that takes acknowledgements together gets them in one call, others get as many
+// calls without the answer to each being waited for. An error that is a *StatusError is
+// the first refusal; the other calls were received.
 func (c *Caller) AcknowledgeAll(ctx context.Context, statuses []*mesos.TaskStatus) error {
-	var calls []*schedulerpb.Call
-	var messages []proto.Message
+	acks := make([]*schedulerpb.Call_Acknowledge, 0, len(statuses))
 	for _, s := range statuses {
-		if call := acknowledgement(s); call != nil {
-			calls, messages = append(calls, call), append(messages, call)
+		if len(s.GetUuid()) > 0 {
+			acks = append(acks, acknowledgement(s))
 		}
 	}
-	if len(calls) == 0 {
+	if len(acks) == 0 {
 		return nil
 	}
-	return c.do(ctx, calls, func(ctx context.Context, at *stream.Endpoint, header http.Header) error {
-		if c.pipe == nil || c.pipe.At != at {
+	call := &schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum()}
+	return c.do(ctx, call, func(ctx context.Context, to master) error {
+		if c.pipe == nil || c.pipe.At != to.at {
 			if c.pipe != nil {
 				c.pipe.Close()
 			}
-			c.pipe = &stream.Pipeline{At: at}
+			c.pipe = &stream.Pipeline{At: to.at}
 		}
-		return c.pipe.Call(ctx, messages, header)
+		together := listed(to.extensions, schedulerpb.Acknowledgements)
+		return c.pipe.Call(ctx, acknowledgements(call.FrameworkId, acks, together), to.header)
 	})
+}
+
+// acknowledgements are the calls that say acks, in order.
+func acknowledgements(framework *mesos.FrameworkID, acks []*schedulerpb.Call_Acknowledge, together bool) (calls []proto.Message) {
+	add := func(call *schedulerpb.Call) {
+		call.Type, call.FrameworkId = schedulerpb.Call_ACKNOWLEDGE.Enum(), framework
+		calls = append(calls, call)
+	}
+	if together && len(acks) > 1 {
+		for some := range slices.Chunk(acks, schedulerpb.MaxAcknowledgements) {
+			add(&schedulerpb.Call{Acknowledgements: some})
+		}
+		return calls
+	}
+	for _, a := range acks {
+		add(&schedulerpb.Call{Acknowledge: a})
+	}
+	return calls
+}
+
+// listed says whether a comma-separated list has a name.
+func listed(list, name string) bool {
+	for item := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(item), name) {
+			return true
+		}
+	}
+	return false
 }
 
 // AcknowledgeOperation is Acknowledge for operations.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,35 +320,74 @@ func TestManualAcknowledge(t *testing.T) {
 }
 
 func TestAcknowledgesManyAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T, m *sdktest.Master) {
-		m.AddAgent("cpus:4;mem:4096")
-		m.Run = func(ctx context.Context, _ *mesos.TaskInfo) *mesos.TaskStatus { <-ctx.Done(); return nil }
-		cfg := config(m)
-		cfg.ManualAcknowledge = true
-		var want []string
-		var all []*mesos.TaskStatus
-		err := scheduler.Run(t.Context(), cfg, scheduler.Handler{
-			Offers: launch(t, "one", "two", "three", "four"),
-			Update: func(ctx context.Context, c *scheduler.Caller, s *mesos.TaskStatus) error {
-				all = append(all, s)
-				want = append(want, s.GetTaskId().GetValue())
-				if len(all) < 4 {
-					return nil
+	for _, together := range []bool{false, true} {
+		bubble(t, func(t *testing.T, m *sdktest.Master) {
+			m.Acknowledgements = together
+			m.AddAgent("cpus:4;mem:4096")
+			cfg := config(m)
+			cfg.ManualAcknowledge = true
+			var want []string
+			var all []*mesos.TaskStatus
+			err := scheduler.Run(t.Context(), cfg, scheduler.Handler{
+				Offers: launch(t, "one", "two", "three", "four"),
+				Update: func(ctx context.Context, c *scheduler.Caller, s *mesos.TaskStatus) error {
+					if s.GetState() == mesos.TaskState_TASK_FINISHED {
+						return scheduler.Stop // the master took what came before it for acknowledged
+					}
+					all = append(all, s)
+					want = append(want, s.GetTaskId().GetValue())
+					if len(all) < 4 {
+						return nil
+					}
+					return c.AcknowledgeAll(ctx, append(all, &mesos.TaskStatus{TaskId: s.TaskId, State: s.State})) // one needs none
+				},
+			})
+			var got []string
+			calls := 0
+			for _, c := range m.Calls() {
+				if c.GetType() == schedulerpb.Call_ACKNOWLEDGE {
+					calls++
 				}
+				if a := c.GetAcknowledge(); a != nil {
+					got = append(got, a.GetTaskId().GetValue())
+				}
+				for _, a := range c.GetAcknowledgements() {
+					got = append(got, a.GetTaskId().GetValue())
+				}
+			}
+			if err != nil || !slices.Equal(got, want) || (calls == 1) != together {
+				t.Errorf("together %v: %v; %d calls acknowledged %v, want %v", together, err, calls, got, want)
+			}
+		})
+	}
+}
+
+func TestAcknowledgesNoMoreThanAMasterTakes(t *testing.T) {
+	bubble(t, func(t *testing.T, m *sdktest.Master) {
+		m.Manual, m.Acknowledgements = true, true
+		all := make([]*mesos.TaskStatus, schedulerpb.MaxAcknowledgements+1)
+		for i := range all {
+			all[i] = &mesos.TaskStatus{
+				TaskId: &mesos.TaskID{Value: proto.String(strconv.Itoa(i))}, AgentId: &mesos.AgentID{Value: proto.String("a")},
+				State: mesos.TaskState_TASK_RUNNING.Enum(), Uuid: make([]byte, 16),
+			}
+		}
+		err := scheduler.Run(t.Context(), config(m), scheduler.Handler{
+			Subscribed: func(ctx context.Context, c *scheduler.Caller, _ *schedulerpb.Event_Subscribed) error {
 				if err := c.AcknowledgeAll(ctx, all); err != nil {
 					return err
 				}
 				return scheduler.Stop
 			},
 		})
-		var got []string
+		var sizes []int
 		for _, c := range m.Calls() {
-			if a := c.GetAcknowledge(); a != nil {
-				got = append(got, a.GetTaskId().GetValue())
+			if c.GetType() == schedulerpb.Call_ACKNOWLEDGE {
+				sizes = append(sizes, len(c.Acknowledgements))
 			}
 		}
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("%v; acknowledged %v, want %v", err, got, want)
+		if err != nil || !slices.Equal(sizes, []int{1000, 1}) {
+			t.Errorf("%v; calls of %v, want 1000 and 1", err, sizes)
 		}
 	})
 }

@@ -74,6 +74,9 @@ func (m *Master) call(c *schedulerpb.Call, streamID string) (status int, text st
 		m.killTask(f, c.GetKill())
 	case schedulerpb.Call_ACKNOWLEDGE:
 		m.acknowledge(f, c.GetAcknowledge())
+		for _, a := range c.GetAcknowledgements() {
+			m.acknowledge(f, a)
+		}
 	case schedulerpb.Call_RECONCILE:
 		m.reconcile(f, c.GetReconcile().GetTasks())
 	case schedulerpb.Call_UPDATE_FRAMEWORK:

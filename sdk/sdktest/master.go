@@ -46,6 +46,9 @@ type Master struct {
 	// Manual keeps the master from doing anything by itself but to answer, to record
 	// calls and to send heartbeats: the test plays the master with Send.
 	Manual bool
+	// Acknowledgements makes the master say that it takes Call.acknowledgements, as
+	// Stoa's does and Mesos does not.
+	Acknowledgements bool
 
 	net    *memory
 	server *http.Server
@@ -267,6 +270,9 @@ func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if call.GetType() == schedulerpb.Call_SUBSCRIBE {
 		f, sub := m.subscribe(call, codec)
 		w.Header().Set("Mesos-Stream-Id", sub.id)
+		if m.Acknowledgements {
+			w.Header().Set(schedulerpb.ExtensionsHeader, schedulerpb.Acknowledgements)
+		}
 		sub.serve(r.Context(), w, &schedulerpb.Event{Type: schedulerpb.Event_HEARTBEAT.Enum()}, Heartbeat)
 		m.mu.Lock()
 		m.disconnect(f, sub)

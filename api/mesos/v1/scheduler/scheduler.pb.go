@@ -634,8 +634,12 @@ type Call struct {
 	Request                    *Call_Request                    `protobuf:"bytes,11,opt,name=request" json:"request,omitempty"`
 	Suppress                   *Call_Suppress                   `protobuf:"bytes,16,opt,name=suppress" json:"suppress,omitempty"`
 	UpdateFramework            *Call_UpdateFramework            `protobuf:"bytes,19,opt,name=update_framework,json=updateFramework" json:"update_framework,omitempty"`
-	unknownFields              protoimpl.UnknownFields
-	sizeCache                  protoimpl.SizeCache
+	// Stoa's extension: ACKNOWLEDGE of many updates at once, beside `acknowledge` or instead of it;
+	// at most 1,000. A master that takes them says so in the header of SUBSCRIBE's answer,
+	// `Stoa-Extensions: acknowledgements`; Mesos passes over the field.
+	Acknowledgements []*Call_Acknowledge `protobuf:"bytes,10000,rep,name=acknowledgements" json:"acknowledgements,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Call) Reset() {
@@ -790,6 +794,13 @@ func (x *Call) GetSuppress() *Call_Suppress {
 func (x *Call) GetUpdateFramework() *Call_UpdateFramework {
 	if x != nil {
 		return x.UpdateFramework
+	}
+	return nil
+}
+
+func (x *Call) GetAcknowledgements() []*Call_Acknowledge {
+	if x != nil {
+		return x.Acknowledgements
 	}
 	return nil
 }
@@ -3089,7 +3100,7 @@ const file_mesos_v1_scheduler_scheduler_proto_rawDesc = "" +
 	"\x15attribute_constraints\x18\x01 \x03(\v2'.mesos.v1.scheduler.AttributeConstraintR\x14attributeConstraints\x1ax\n" +
 	"\x14RoleConstraintsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12J\n" +
-	"\x05value\x18\x02 \x01(\v24.mesos.v1.scheduler.OfferConstraints.RoleConstraintsR\x05value:\x028\x01\"\xd3\x1e\n" +
+	"\x05value\x18\x02 \x01(\v24.mesos.v1.scheduler.OfferConstraints.RoleConstraintsR\x05value:\x028\x01\"\xa6\x1f\n" +
 	"\x04Call\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x121\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1d.mesos.v1.scheduler.Call.TypeR\x04type\x12@\n" +
@@ -3109,7 +3120,8 @@ const file_mesos_v1_scheduler_scheduler_proto_rawDesc = "" +
 	" \x01(\v2 .mesos.v1.scheduler.Call.MessageR\amessage\x12:\n" +
 	"\arequest\x18\v \x01(\v2 .mesos.v1.scheduler.Call.RequestR\arequest\x12=\n" +
 	"\bsuppress\x18\x10 \x01(\v2!.mesos.v1.scheduler.Call.SuppressR\bsuppress\x12S\n" +
-	"\x10update_framework\x18\x13 \x01(\v2(.mesos.v1.scheduler.Call.UpdateFrameworkR\x0fupdateFramework\x1a\xc9\x01\n" +
+	"\x10update_framework\x18\x13 \x01(\v2(.mesos.v1.scheduler.Call.UpdateFrameworkR\x0fupdateFramework\x12Q\n" +
+	"\x10acknowledgements\x18\x90N \x03(\v2$.mesos.v1.scheduler.Call.AcknowledgeR\x10acknowledgements\x1a\xc9\x01\n" +
 	"\tSubscribe\x12>\n" +
 	"\x0eframework_info\x18\x01 \x02(\v2\x17.mesos.v1.FrameworkInfoR\rframeworkInfo\x12)\n" +
 	"\x10suppressed_roles\x18\x02 \x03(\tR\x0fsuppressedRoles\x12Q\n" +
@@ -3321,68 +3333,69 @@ var file_mesos_v1_scheduler_scheduler_proto_depIdxs = []int32{
 	45, // 31: mesos.v1.scheduler.Call.request:type_name -> mesos.v1.scheduler.Call.Request
 	46, // 32: mesos.v1.scheduler.Call.suppress:type_name -> mesos.v1.scheduler.Call.Suppress
 	47, // 33: mesos.v1.scheduler.Call.update_framework:type_name -> mesos.v1.scheduler.Call.UpdateFramework
-	5,  // 34: mesos.v1.scheduler.APIResult.response:type_name -> mesos.v1.scheduler.Response
-	50, // 35: mesos.v1.scheduler.Event.Subscribed.framework_id:type_name -> mesos.v1.FrameworkID
-	51, // 36: mesos.v1.scheduler.Event.Subscribed.master_info:type_name -> mesos.v1.MasterInfo
-	52, // 37: mesos.v1.scheduler.Event.Offers.offers:type_name -> mesos.v1.Offer
-	53, // 38: mesos.v1.scheduler.Event.InverseOffers.inverse_offers:type_name -> mesos.v1.InverseOffer
-	54, // 39: mesos.v1.scheduler.Event.Rescind.offer_id:type_name -> mesos.v1.OfferID
-	54, // 40: mesos.v1.scheduler.Event.RescindInverseOffer.inverse_offer_id:type_name -> mesos.v1.OfferID
-	55, // 41: mesos.v1.scheduler.Event.Update.status:type_name -> mesos.v1.TaskStatus
-	56, // 42: mesos.v1.scheduler.Event.UpdateOperationStatus.status:type_name -> mesos.v1.OperationStatus
-	57, // 43: mesos.v1.scheduler.Event.Message.agent_id:type_name -> mesos.v1.AgentID
-	58, // 44: mesos.v1.scheduler.Event.Message.executor_id:type_name -> mesos.v1.ExecutorID
-	57, // 45: mesos.v1.scheduler.Event.Failure.agent_id:type_name -> mesos.v1.AgentID
-	58, // 46: mesos.v1.scheduler.Event.Failure.executor_id:type_name -> mesos.v1.ExecutorID
-	56, // 47: mesos.v1.scheduler.Response.ReconcileOperations.operation_statuses:type_name -> mesos.v1.OperationStatus
-	2,  // 48: mesos.v1.scheduler.AttributeConstraint.Selector.pseudoattribute_type:type_name -> mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType
-	23, // 49: mesos.v1.scheduler.AttributeConstraint.Predicate.exists:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.Exists
-	24, // 50: mesos.v1.scheduler.AttributeConstraint.Predicate.not_exists:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.NotExists
-	25, // 51: mesos.v1.scheduler.AttributeConstraint.Predicate.text_equals:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextEquals
-	26, // 52: mesos.v1.scheduler.AttributeConstraint.Predicate.text_not_equals:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotEquals
-	27, // 53: mesos.v1.scheduler.AttributeConstraint.Predicate.text_matches:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatches
-	28, // 54: mesos.v1.scheduler.AttributeConstraint.Predicate.text_not_matches:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatches
-	31, // 55: mesos.v1.scheduler.OfferConstraints.RoleConstraints.groups:type_name -> mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group
-	29, // 56: mesos.v1.scheduler.OfferConstraints.RoleConstraintsEntry.value:type_name -> mesos.v1.scheduler.OfferConstraints.RoleConstraints
-	6,  // 57: mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group.attribute_constraints:type_name -> mesos.v1.scheduler.AttributeConstraint
-	59, // 58: mesos.v1.scheduler.Call.Subscribe.framework_info:type_name -> mesos.v1.FrameworkInfo
-	7,  // 59: mesos.v1.scheduler.Call.Subscribe.offer_constraints:type_name -> mesos.v1.scheduler.OfferConstraints
-	54, // 60: mesos.v1.scheduler.Call.Accept.offer_ids:type_name -> mesos.v1.OfferID
-	60, // 61: mesos.v1.scheduler.Call.Accept.operations:type_name -> mesos.v1.Offer.Operation
-	61, // 62: mesos.v1.scheduler.Call.Accept.filters:type_name -> mesos.v1.Filters
-	54, // 63: mesos.v1.scheduler.Call.Decline.offer_ids:type_name -> mesos.v1.OfferID
-	61, // 64: mesos.v1.scheduler.Call.Decline.filters:type_name -> mesos.v1.Filters
-	54, // 65: mesos.v1.scheduler.Call.AcceptInverseOffers.inverse_offer_ids:type_name -> mesos.v1.OfferID
-	61, // 66: mesos.v1.scheduler.Call.AcceptInverseOffers.filters:type_name -> mesos.v1.Filters
-	54, // 67: mesos.v1.scheduler.Call.DeclineInverseOffers.inverse_offer_ids:type_name -> mesos.v1.OfferID
-	61, // 68: mesos.v1.scheduler.Call.DeclineInverseOffers.filters:type_name -> mesos.v1.Filters
-	62, // 69: mesos.v1.scheduler.Call.Kill.task_id:type_name -> mesos.v1.TaskID
-	57, // 70: mesos.v1.scheduler.Call.Kill.agent_id:type_name -> mesos.v1.AgentID
-	63, // 71: mesos.v1.scheduler.Call.Kill.kill_policy:type_name -> mesos.v1.KillPolicy
-	58, // 72: mesos.v1.scheduler.Call.Shutdown.executor_id:type_name -> mesos.v1.ExecutorID
-	57, // 73: mesos.v1.scheduler.Call.Shutdown.agent_id:type_name -> mesos.v1.AgentID
-	57, // 74: mesos.v1.scheduler.Call.Acknowledge.agent_id:type_name -> mesos.v1.AgentID
-	62, // 75: mesos.v1.scheduler.Call.Acknowledge.task_id:type_name -> mesos.v1.TaskID
-	57, // 76: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.agent_id:type_name -> mesos.v1.AgentID
-	64, // 77: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
-	65, // 78: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.operation_id:type_name -> mesos.v1.OperationID
-	48, // 79: mesos.v1.scheduler.Call.Reconcile.tasks:type_name -> mesos.v1.scheduler.Call.Reconcile.Task
-	49, // 80: mesos.v1.scheduler.Call.ReconcileOperations.operations:type_name -> mesos.v1.scheduler.Call.ReconcileOperations.Operation
-	57, // 81: mesos.v1.scheduler.Call.Message.agent_id:type_name -> mesos.v1.AgentID
-	58, // 82: mesos.v1.scheduler.Call.Message.executor_id:type_name -> mesos.v1.ExecutorID
-	66, // 83: mesos.v1.scheduler.Call.Request.requests:type_name -> mesos.v1.Request
-	59, // 84: mesos.v1.scheduler.Call.UpdateFramework.framework_info:type_name -> mesos.v1.FrameworkInfo
-	7,  // 85: mesos.v1.scheduler.Call.UpdateFramework.offer_constraints:type_name -> mesos.v1.scheduler.OfferConstraints
-	62, // 86: mesos.v1.scheduler.Call.Reconcile.Task.task_id:type_name -> mesos.v1.TaskID
-	57, // 87: mesos.v1.scheduler.Call.Reconcile.Task.agent_id:type_name -> mesos.v1.AgentID
-	65, // 88: mesos.v1.scheduler.Call.ReconcileOperations.Operation.operation_id:type_name -> mesos.v1.OperationID
-	57, // 89: mesos.v1.scheduler.Call.ReconcileOperations.Operation.agent_id:type_name -> mesos.v1.AgentID
-	64, // 90: mesos.v1.scheduler.Call.ReconcileOperations.Operation.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
-	91, // [91:91] is the sub-list for method output_type
-	91, // [91:91] is the sub-list for method input_type
-	91, // [91:91] is the sub-list for extension type_name
-	91, // [91:91] is the sub-list for extension extendee
-	0,  // [0:91] is the sub-list for field type_name
+	40, // 34: mesos.v1.scheduler.Call.acknowledgements:type_name -> mesos.v1.scheduler.Call.Acknowledge
+	5,  // 35: mesos.v1.scheduler.APIResult.response:type_name -> mesos.v1.scheduler.Response
+	50, // 36: mesos.v1.scheduler.Event.Subscribed.framework_id:type_name -> mesos.v1.FrameworkID
+	51, // 37: mesos.v1.scheduler.Event.Subscribed.master_info:type_name -> mesos.v1.MasterInfo
+	52, // 38: mesos.v1.scheduler.Event.Offers.offers:type_name -> mesos.v1.Offer
+	53, // 39: mesos.v1.scheduler.Event.InverseOffers.inverse_offers:type_name -> mesos.v1.InverseOffer
+	54, // 40: mesos.v1.scheduler.Event.Rescind.offer_id:type_name -> mesos.v1.OfferID
+	54, // 41: mesos.v1.scheduler.Event.RescindInverseOffer.inverse_offer_id:type_name -> mesos.v1.OfferID
+	55, // 42: mesos.v1.scheduler.Event.Update.status:type_name -> mesos.v1.TaskStatus
+	56, // 43: mesos.v1.scheduler.Event.UpdateOperationStatus.status:type_name -> mesos.v1.OperationStatus
+	57, // 44: mesos.v1.scheduler.Event.Message.agent_id:type_name -> mesos.v1.AgentID
+	58, // 45: mesos.v1.scheduler.Event.Message.executor_id:type_name -> mesos.v1.ExecutorID
+	57, // 46: mesos.v1.scheduler.Event.Failure.agent_id:type_name -> mesos.v1.AgentID
+	58, // 47: mesos.v1.scheduler.Event.Failure.executor_id:type_name -> mesos.v1.ExecutorID
+	56, // 48: mesos.v1.scheduler.Response.ReconcileOperations.operation_statuses:type_name -> mesos.v1.OperationStatus
+	2,  // 49: mesos.v1.scheduler.AttributeConstraint.Selector.pseudoattribute_type:type_name -> mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType
+	23, // 50: mesos.v1.scheduler.AttributeConstraint.Predicate.exists:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.Exists
+	24, // 51: mesos.v1.scheduler.AttributeConstraint.Predicate.not_exists:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.NotExists
+	25, // 52: mesos.v1.scheduler.AttributeConstraint.Predicate.text_equals:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextEquals
+	26, // 53: mesos.v1.scheduler.AttributeConstraint.Predicate.text_not_equals:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotEquals
+	27, // 54: mesos.v1.scheduler.AttributeConstraint.Predicate.text_matches:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatches
+	28, // 55: mesos.v1.scheduler.AttributeConstraint.Predicate.text_not_matches:type_name -> mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatches
+	31, // 56: mesos.v1.scheduler.OfferConstraints.RoleConstraints.groups:type_name -> mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group
+	29, // 57: mesos.v1.scheduler.OfferConstraints.RoleConstraintsEntry.value:type_name -> mesos.v1.scheduler.OfferConstraints.RoleConstraints
+	6,  // 58: mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group.attribute_constraints:type_name -> mesos.v1.scheduler.AttributeConstraint
+	59, // 59: mesos.v1.scheduler.Call.Subscribe.framework_info:type_name -> mesos.v1.FrameworkInfo
+	7,  // 60: mesos.v1.scheduler.Call.Subscribe.offer_constraints:type_name -> mesos.v1.scheduler.OfferConstraints
+	54, // 61: mesos.v1.scheduler.Call.Accept.offer_ids:type_name -> mesos.v1.OfferID
+	60, // 62: mesos.v1.scheduler.Call.Accept.operations:type_name -> mesos.v1.Offer.Operation
+	61, // 63: mesos.v1.scheduler.Call.Accept.filters:type_name -> mesos.v1.Filters
+	54, // 64: mesos.v1.scheduler.Call.Decline.offer_ids:type_name -> mesos.v1.OfferID
+	61, // 65: mesos.v1.scheduler.Call.Decline.filters:type_name -> mesos.v1.Filters
+	54, // 66: mesos.v1.scheduler.Call.AcceptInverseOffers.inverse_offer_ids:type_name -> mesos.v1.OfferID
+	61, // 67: mesos.v1.scheduler.Call.AcceptInverseOffers.filters:type_name -> mesos.v1.Filters
+	54, // 68: mesos.v1.scheduler.Call.DeclineInverseOffers.inverse_offer_ids:type_name -> mesos.v1.OfferID
+	61, // 69: mesos.v1.scheduler.Call.DeclineInverseOffers.filters:type_name -> mesos.v1.Filters
+	62, // 70: mesos.v1.scheduler.Call.Kill.task_id:type_name -> mesos.v1.TaskID
+	57, // 71: mesos.v1.scheduler.Call.Kill.agent_id:type_name -> mesos.v1.AgentID
+	63, // 72: mesos.v1.scheduler.Call.Kill.kill_policy:type_name -> mesos.v1.KillPolicy
+	58, // 73: mesos.v1.scheduler.Call.Shutdown.executor_id:type_name -> mesos.v1.ExecutorID
+	57, // 74: mesos.v1.scheduler.Call.Shutdown.agent_id:type_name -> mesos.v1.AgentID
+	57, // 75: mesos.v1.scheduler.Call.Acknowledge.agent_id:type_name -> mesos.v1.AgentID
+	62, // 76: mesos.v1.scheduler.Call.Acknowledge.task_id:type_name -> mesos.v1.TaskID
+	57, // 77: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.agent_id:type_name -> mesos.v1.AgentID
+	64, // 78: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
+	65, // 79: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.operation_id:type_name -> mesos.v1.OperationID
+	48, // 80: mesos.v1.scheduler.Call.Reconcile.tasks:type_name -> mesos.v1.scheduler.Call.Reconcile.Task
+	49, // 81: mesos.v1.scheduler.Call.ReconcileOperations.operations:type_name -> mesos.v1.scheduler.Call.ReconcileOperations.Operation
+	57, // 82: mesos.v1.scheduler.Call.Message.agent_id:type_name -> mesos.v1.AgentID
+	58, // 83: mesos.v1.scheduler.Call.Message.executor_id:type_name -> mesos.v1.ExecutorID
+	66, // 84: mesos.v1.scheduler.Call.Request.requests:type_name -> mesos.v1.Request
+	59, // 85: mesos.v1.scheduler.Call.UpdateFramework.framework_info:type_name -> mesos.v1.FrameworkInfo
+	7,  // 86: mesos.v1.scheduler.Call.UpdateFramework.offer_constraints:type_name -> mesos.v1.scheduler.OfferConstraints
+	62, // 87: mesos.v1.scheduler.Call.Reconcile.Task.task_id:type_name -> mesos.v1.TaskID
+	57, // 88: mesos.v1.scheduler.Call.Reconcile.Task.agent_id:type_name -> mesos.v1.AgentID
+	65, // 89: mesos.v1.scheduler.Call.ReconcileOperations.Operation.operation_id:type_name -> mesos.v1.OperationID
+	57, // 90: mesos.v1.scheduler.Call.ReconcileOperations.Operation.agent_id:type_name -> mesos.v1.AgentID
+	64, // 91: mesos.v1.scheduler.Call.ReconcileOperations.Operation.resource_provider_id:type_name -> mesos.v1.ResourceProviderID
+	92, // [92:92] is the sub-list for method output_type
+	92, // [92:92] is the sub-list for method input_type
+	92, // [92:92] is the sub-list for extension type_name
+	92, // [92:92] is the sub-list for extension extendee
+	0,  // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_mesos_v1_scheduler_scheduler_proto_init() }
