@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// collectLess lets a large heap of a master grow to three times what lives before the
-// collector runs: it walks every task each time, and at a million tasks that is an eighth
-// of all the master does. A small heap costs little to walk, and hostile requests are then
+// collectLess lets a large heap of a master or a service grow to three times what lives
+// before the collector runs: it walks every task and instance each time, and at a million
+// tasks that is an eighth of all the master does. A small heap costs little to walk, and hostile requests are then
 // most of what would wait for the collector. Near three quarters of the machine's memory
 // it runs as often as it must. GOGC and GOMEMLIMIT in the environment win. It looks at the
 // heap until ctx ends.

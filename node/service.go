@@ -408,6 +408,7 @@ while it is away. Marathon's flags are understood in both spellings and as MARAT
 				}
 				cfg.Masters, cfg.Store, cfg.Log, cfg.LogLevel = masters, records, log.With("role", "service"), &l.current
 				cfg.Ready = func() { fmt.Printf("ready  service %s\n", cfg.URL) }
+				collectLess(ctx)
 				return service.Run(ctx, cfg)
 			})
 		},

@@ -33,21 +33,24 @@ const (
 // Log keeps the last events. It is safe for concurrent use.
 type Log struct {
 	epoch   uint64
+	began   time.Time
 	waiting int // events of one reader at most
 	ended   chan struct{}
 
-	mu     sync.Mutex
-	events []event // oldest first; the last has number next-1
-	next   uint64
-	shown  uint64 // readers see those below
-	stored []Stored
-	more   chan struct{} // closed when there are new events
+	mu sync.Mutex
+	// ring has the events from first on, before next, each at its number modulo the length,
+	// which is a power of two.
+	ring        []event
+	first, next uint64
+	shown       uint64 // readers see those below
+	stored      []Stored
+	more        chan struct{} // closed when there are new events
 }
 
 type event struct {
 	kind  string
 	data  []byte
-	at    time.Time
+	at    time.Duration // since Log.began
 	ready bool
 }
 
@@ -62,7 +65,7 @@ type Stored struct {
 // New makes the log of one term of leadership; kept are the stored events of earlier ones,
 // in any order. waiting is how many events may wait for one reader; 0 is 1024.
 func New(epoch uint64, kept []Stored, waiting int) *Log {
-	l := &Log{epoch: epoch, waiting: cmp.Or(waiting, defaultWaiting), next: 1, shown: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
+	l := &Log{epoch: epoch, began: time.Now(), waiting: cmp.Or(waiting, defaultWaiting), first: 1, next: 1, shown: 1, stored: slices.Clone(kept), ended: make(chan struct{}), more: make(chan struct{})}
 	slices.SortFunc(l.stored, func(a, b Stored) int {
 		x, _ := parse(a.ID)
 		y, _ := parse(b.ID)
@@ -112,18 +115,19 @@ func (l *Log) Append(e marathon.Event) {
 // what the store must keep of it before, together with what it tells of; nil for events
 // that are not kept. remove are stored ones beyond the limit.
 func (l *Log) Add(e marathon.Event) (number uint64, keep *Stored, remove []string) {
-	data, err := json.Marshal(e)
+	data, err := marathon.EncodeEvent(e)
 	if err != nil {
 		// All that events are made of can be encoded, or it would not have been accepted.
 		data = []byte(fmt.Sprintf(`{"eventType":%q,"error":%q}`, e.EventType(), err))
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
+	now := time.Since(l.began)
+	l.forget(now)
+	l.room()
 	p := position{l.epoch, l.next}
 	l.next++
-	l.events = append(l.events, event{kind: e.EventType(), data: data, at: now})
-	l.forget(now)
+	*l.at(p.number) = event{kind: e.EventType(), data: data, at: now}
 	if !durable(e.EventType()) || len(data) > maxStored {
 		return p.number, nil, nil
 	}
@@ -136,14 +140,15 @@ func (l *Log) Add(e marathon.Event) (number uint64, keep *Stored, remove []strin
 	return p.number, &s, remove
 }
 
-// Show lets readers see an event, once they see all before it.
-func (l *Log) Show(number uint64) {
+// Show lets readers see events, each once they see all before it.
+func (l *Log) Show(numbers ...uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first := l.first()
-	l.events[number-first].ready = true
+	for _, n := range numbers {
+		l.at(n).ready = true
+	}
 	before := l.shown
-	for l.shown < l.next && l.events[l.shown-first].ready {
+	for l.shown < l.next && l.at(l.shown).ready {
 		l.shown++
 	}
 	if l.shown > before {
@@ -152,36 +157,56 @@ func (l *Log) Show(number uint64) {
 	}
 }
 
-// forget drops what need not be kept, in one copy once in a while, so that it can be
-// collected.
-func (l *Log) forget(now time.Time) {
-	drop := 0
-	if len(l.events) > keepEvents*11/10 {
-		drop = len(l.events) - keepEvents
-	}
-	if now.Sub(l.events[0].at) > 2*keepFor {
-		for drop < len(l.events)-l.waiting && now.Sub(l.events[drop].at) > keepFor {
-			drop++
+// at is where the event of a number is.
+func (l *Log) at(number uint64) *event { return &l.ring[number&uint64(len(l.ring)-1)] }
+
+// forget drops what need not be kept.
+func (l *Log) forget(now time.Duration) {
+	for l.first < l.shown {
+		kept := int(l.next - l.first)
+		if old := now-l.at(l.first).at > keepFor; kept < keepEvents && (!old || kept <= l.waiting) {
+			return
 		}
-	}
-	if drop = min(drop, int(l.shown-l.first())); drop > 0 {
-		l.events = slices.Clone(l.events[drop:])
+		*l.at(l.first) = event{}
+		l.first++
 	}
 }
 
-// first is the number of the oldest event kept.
-func (l *Log) first() uint64 { return l.next - uint64(len(l.events)) }
+// leastRoom of the ring, in events.
+const leastRoom = 1024
+
+// room makes room for one more event, and gives up what a burst needed once it is over.
+func (l *Log) room() {
+	kept := int(l.next - l.first)
+	size := len(l.ring)
+	switch {
+	case kept == size:
+		size = max(leastRoom, 2*size)
+	case size > leastRoom && kept < size/8:
+		size /= 4
+	default:
+		return
+	}
+	ring := make([]event, size)
+	for n := l.first; n < l.next; n++ {
+		ring[n&uint64(size-1)] = *l.at(n)
+	}
+	l.ring = ring
+}
 
 // since returns up to n events from a number on, and what tells of more. missing says
 // that some of them are no longer kept; behind is how many wait.
 func (l *Log) since(number uint64, n int) (list []event, more <-chan struct{}, behind int, missing bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if number < l.first() {
+	if number < l.first {
 		return nil, l.more, 0, true
 	}
-	rest := l.events[number-l.first() : l.shown-l.first()]
-	return rest[:min(n, len(rest))], l.more, len(rest), false
+	behind = int(l.shown - number)
+	for end := number + uint64(min(n, behind)); number < end; number++ {
+		list = append(list, *l.at(number))
+	}
+	return list, l.more, behind, false
 }
 
 // head is the number of the next event that readers see.
@@ -200,7 +225,7 @@ func (l *Log) resume(id string) (number uint64, resync string, stored []Stored) 
 	switch {
 	case !ok:
 		return l.shown, "the id " + strconv.Quote(id) + " is none of an event", nil
-	case p.epoch == l.epoch && p.number < l.shown && p.number+1 >= l.first():
+	case p.epoch == l.epoch && p.number < l.shown && p.number+1 >= l.first:
 		return p.number + 1, "", nil
 	case p.epoch == l.epoch && p.number >= l.shown, p.epoch > l.epoch:
 		return l.shown, "the event " + id + " is not known", nil
@@ -209,7 +234,7 @@ func (l *Log) resume(id string) (number uint64, resync string, stored []Stored) 
 	if p.epoch < l.epoch {
 		resync = "the service has been restarted since " + id + "; only events of deployments are kept from before"
 	}
-	from := l.first()
+	from := l.first
 	for _, s := range l.stored {
 		if at, _ := parse(s.ID); at.compare(p) > 0 && at.compare(position{l.epoch, from}) < 0 {
 			stored = append(stored, s)

@@ -206,7 +206,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	for n := range keepEvents*12/10 + 1 {
 		l.Append(status(n))
 	}
-	if n := len(l.events); n < keepEvents || n > keepEvents*11/10 {
+	if n := l.next - l.first; n != keepEvents {
 		t.Errorf("%d events are kept", n)
 	}
 	if _, _, _, missing := l.since(1, 1); !missing {
