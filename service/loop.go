@@ -52,6 +52,8 @@ type runner struct {
 	fire   time.Duration // when Fired is due; 0 is never
 	// changed is what readers have not been shown yet.
 	changed []state.Effect
+	// told are the numbers of events that readers may see once they see what changed.
+	told []uint64
 
 	abdicated chan struct{}
 
@@ -152,13 +154,17 @@ func (r *runner) release() {
 	}
 }
 
-// show lets readers see what changed, all of it at one moment. It comes before answers
-// and events: who has been told of something finds it.
+// show lets readers see what changed, all of it at one moment, and then the events that
+// tell of it. It comes before answers: who has been told of something finds it.
 func (r *runner) show() {
 	if len(r.changed) > 0 {
 		r.view.Apply(r.changed...)
 		clear(r.changed)
 		r.changed = r.changed[:0]
+	}
+	if len(r.told) > 0 {
+		r.events.Show(r.told...)
+		r.told = r.told[:0]
 	}
 }
 
@@ -193,9 +199,8 @@ func (r *runner) do(e state.Effect) {
 	case state.FetchTail:
 		r.tails.add(e)
 	case numbered:
-		r.show()
 		r.metrics.published(e.Event)
-		r.events.Show(e.number)
+		r.told = append(r.told, e.number)
 	default:
 		r.changed = append(r.changed, e)
 	}

@@ -23,6 +23,7 @@ type metrics struct {
 	turn     prometheus.Histogram
 	step     prometheus.Histogram
 	events   *prometheus.CounterVec
+	byType   map[string]prometheus.Counter // of events; the loop's
 
 	mu     sync.Mutex
 	kernel map[string]int64
@@ -36,7 +37,7 @@ func newMetrics() *metrics {
 		step:     meter.Latency("stoa_service_step_seconds", "One step of the core."),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stoa_service_events_total", Help: "Events published, by type."}, []string{"type"}),
-		kernel: make(map[string]int64),
+		byType: make(map[string]prometheus.Counter), kernel: make(map[string]int64),
 	}
 	for _, name := range []string{
 		"mesos.offers.incoming", "mesos.offers.declined", "mesos.offers.used", "mesos.calls.revive", "mesos.calls.suppress",
@@ -59,7 +60,15 @@ func (m *metrics) stepped(in state.Input, took time.Duration) {
 	}
 }
 
-func (m *metrics) published(e marathon.Event) { m.events.WithLabelValues(e.EventType()).Inc() }
+func (m *metrics) published(e marathon.Event) {
+	kind := e.EventType()
+	counter := m.byType[kind]
+	if counter == nil {
+		counter = m.events.WithLabelValues(kind)
+		m.byType[kind] = counter
+	}
+	counter.Inc()
+}
 
 // called counts what is sent to the kernel.
 func (m *metrics) called(c *schedulerpb.Call) {

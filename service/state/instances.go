@@ -308,6 +308,9 @@ func (s *Service) take(a *application, skip func(*instance.Instance) bool) *inst
 
 // putBack returns instances that found no place, before all others.
 func (a *application) putBack(ids []string) {
+	if len(ids) == 0 {
+		return // all others are not to be copied for nothing
+	}
 	for _, id := range ids {
 		a.queued[id] = true
 	}

@@ -11,7 +11,10 @@ import (
 func (s *Service) publish(e marathon.Event) { s.emit(Publish{e}) }
 
 func (s *Service) base(kind string) marathon.EventBase {
-	return marathon.EventBase{Type: kind, Timestamp: marathon.VersionOf(s.now.Wall)}
+	if s.stamp == "" {
+		s.stamp = marathon.VersionOf(s.now.Wall)
+	}
+	return marathon.EventBase{Type: kind, Timestamp: s.stamp}
 }
 
 func where(i *instance.Instance) (agent, host string) {

@@ -124,6 +124,7 @@ type Service struct {
 
 	// Of the step under way.
 	now   clock.Now
+	stamp marathon.Version // now, as events tell it; "" before the first
 	out   []Effect
 	puts  []Put
 	hold  bool     // something of puts must be durable first
@@ -181,7 +182,7 @@ func New(cfg Config) *Service {
 // Step changes the service by one input and returns what follows from it. The slice is
 // valid until the next Step.
 func (s *Service) Step(now clock.Now, in Input) []Effect {
-	s.now, s.out = now, s.out[:0]
+	s.now, s.stamp, s.out = now, "", s.out[:0]
 	switch in := in.(type) {
 	case Recovered:
 		s.recovered(in)
