@@ -84,3 +84,15 @@ func archive(uri string) bool {
 	}
 	return false
 }
+
+// inSandbox and taskOutput say of a destPath what an agent's fetcher will.
+func inSandbox(name string) bool {
+	clean := path.Clean(name)
+	return !path.IsAbs(name) && !strings.HasSuffix(name, "/") && !strings.ContainsRune(name, 0) &&
+		clean != "." && clean != ".." && !strings.HasPrefix(clean, "../")
+}
+
+func taskOutput(name string) bool {
+	name, _, _ = strings.Cut(path.Clean(name), ".")
+	return name == "stdout" || name == "stderr"
+}

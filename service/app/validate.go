@@ -113,6 +113,9 @@ func validate(a *marathon.App, o Options) []marathon.Violation {
 		v.length(path+"/uri", f.URI, 1024)
 		v.when(!validURI(f.URI), path+"/uri", "URI has invalid syntax.")
 		v.when(len(f.DestPath) > 1024, path+"/destPath", "is longer than 1024 characters")
+		v.when(f.DestPath != "" && !inSandbox(f.DestPath), path+"/destPath",
+			`must name a file in the sandbox: relative, not ending with "/", and without ".." that leads out of it`)
+		v.when(taskOutput(f.DestPath), path+"/destPath", "is where the task's output goes: choose another name")
 	}
 	for i, c := range a.Constraints {
 		v.constraint("/constraints"+index(i), c)

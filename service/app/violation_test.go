@@ -89,3 +89,18 @@ func (r row) judge(t *testing.T) *Fault {
 	}
 	return invalid(all.list)
 }
+
+// A rule that is new says nothing of what was stored before it: such an app is loaded, and
+// goes or is mended.
+func TestStoredBeforeTheRule(t *testing.T) {
+	b := newBed(t)
+	stored := definition(t, []byte(app("/old")), b.o)
+	stored.Fetch = []marathon.Artifact{{URI: "http://a/b", DestPath: "../b"}}
+	b.Load("2020-01-01T00:00:00.000Z", []*marathon.App{stored}, nil)
+	if a := b.App("/old"); a == nil || a.Fetch[0].DestPath != "../b" {
+		t.Fatalf("%+v", a)
+	}
+	b.refused(422, "must name a file in the sandbox")(b.update(`[{"id":"/old","instances":3}]`, Mode{}))
+	b.must(b.update(`[{"id":"/old","fetch":[{"uri":"http://a/b","destPath":"b"}]}]`, Mode{}))
+	b.must(b.Delete(b.tick(), "/old"))
+}
