@@ -224,7 +224,9 @@ const (
 		{"version":"2026-01-03T00:00:00.000Z","by":"bob","outcome":"success","deployment":"d3","changes":[{"path":"/env/A","old":"1","new":"2"},{"path":"/cpus","old":1,"new":0.5},{"path":"/labels/x","new":"y"},{"path":"/args","old":["a"],"new":["b"]}]},
 		{"version":"2026-01-02T00:00:00.000Z","by":"bob","outcome":"failed","deployment":"d2","changes":[]},
 		{"version":"2026-01-01T00:00:00.000Z","by":"bob","outcome":"success","deployment":"d1","changes":[{"path":"/id","new":"/web"}]}]}`
-	plan = `{"steps":[{"actions":[{"action":"RestartApplication","app":"/web"}]}],"changes":[{"app":"/web","restart":true,"changes":[
+	// failedHistory is what an app records whose deployment d1 failed.
+	failedHistory = `{"versions":["2026-01-05T00:00:00.000Z"],"history":[{"version":"2026-01-05T00:00:00.000Z","by":"eve","outcome":"failed","deployment":"d1","changes":[]}]}`
+	plan          = `{"steps":[{"actions":[{"action":"RestartApplication","app":"/web"}]}],"changes":[{"app":"/web","restart":true,"changes":[
 		{"path":"/cpus","old":0.1,"new":0.5},{"path":"/env/NEW","new":"a b"},{"path":"/env/OLD","old":"gone"},
 		{"path":"/healthChecks","old":[{"path":"/a","protocol":"HTTP"}],"new":[{"path":"/b","protocol":"HTTP"},{"protocol":"TCP"}]},{"path":"/constraints","new":[["hostname","UNIQUE"]]}]}]}`
 )
@@ -265,7 +267,7 @@ var verbTests = []struct {
 		"PUT /v2/apps/web": {{409, locked, "", nil}}, "GET /v2/deployments": ok("[" + canary + "]")}},
 	{name: "scale-unknown", args: "app scale nothing 3", answers: map[string][]answer{"GET /v2/apps/nothing/versions": {{404, `{"message":"App '/nothing' does not exist"}`, "", nil}}}},
 	{name: "scale-timeout", args: "app scale web 3 --timeout 1ms", answers: map[string][]answer{"GET /v2/deployments": ok("[" + scaling + "]")}},
-	{name: "scale-failed", args: "app scale web 3", answers: map[string][]answer{"GET /v2/deployments": {
+	{name: "scale-failed", args: "app scale web 3", answers: map[string][]answer{"GET /v2/apps/web/versions": ok(failedHistory), "GET /v2/deployments": {
 		{body: "[" + scaling + "]"}, {body: "[" + back + "]", event: failed}, {body: "[" + back + "]"}, {body: none, event: `{"eventType":"deployment_success","id":"d3"}`}}}},
 	{name: "scale-event-missed", args: "app scale web 3", answers: map[string][]answer{
 		"GET /v2/deployments": ok("["+scaling+"]", none)}},
