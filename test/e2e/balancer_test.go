@@ -21,29 +21,48 @@ import (
 // balancer spreads requests over the tasks of an app. It knows what GET
 // /v2/apps?embed=apps.tasks says and reads it when an event tells that something changed, as
 // marathon-lb does: tasks that run and whose health checks are all alive get requests. It
-// opens a connection for each request and never tries one again.
+// opens a connection for each request and never tries one again. A request fails when its
+// connection is refused or reset, when the answer is not 200 or cut short, and when there is
+// no server.
+//
+// On a busy machine a request is slow, not lost: like HAProxy it waits for one of few slots
+// before a server is chosen for it, and it waits while what is known of the servers is old.
+// So a failure is always the cluster's.
 type balancer struct {
 	t       testing.TB
 	service string // URL of the API
 	app     string
 	client  *http.Client
 
-	servers atomic.Pointer[[]string] // host:port
+	slots   chan struct{}
 	next    atomic.Uint64
 	reads   atomic.Int64 // of the apps
 	reading atomic.Int64 // nanoseconds they took
+
+	mu      sync.Mutex
+	servers []string      // host:port
+	asof    time.Time     // when they were asked for
+	newer   chan struct{} // closed when there are newer ones
 }
 
-// pause between two readings of the apps, at least; marathon-lb's is longer.
-const pause = 100 * time.Millisecond
+const (
+	// pause between two readings of the apps, at least; marathon-lb's is longer. They are
+	// read after resync even if no event came.
+	pause  = 100 * time.Millisecond
+	resync = 300 * time.Millisecond
+	// fresh is how old what is known may be for a request to be sent: half as old as what
+	// the service promises to wait for (drainSeconds), so that the rest is for connecting.
+	fresh = 1500 * time.Millisecond
+	// slots for requests under way.
+	slots = 64
+)
 
 // balance works until the test ends.
 func balance(t testing.TB, service, app string) *balancer {
-	b := &balancer{t: t, service: service, app: app, client: &http.Client{
-		Timeout:   15 * time.Second,
-		Transport: &http.Transport{DisableKeepAlives: true},
-	}}
-	b.servers.Store(new([]string))
+	b := &balancer{
+		t: t, service: service, app: app, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		slots: make(chan struct{}, slots), newer: make(chan struct{}),
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	changed := make(chan struct{}, 1)
 	var busy sync.WaitGroup
@@ -52,10 +71,11 @@ func balance(t testing.TB, service, app string) *balancer {
 		for {
 			select {
 			case <-changed:
-				b.read(ctx)
+			case <-time.After(resync - pause):
 			case <-ctx.Done():
 				return
 			}
+			b.read(ctx)
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -124,7 +144,28 @@ func (b *balancer) read(ctx context.Context) {
 			}
 		}
 	}
-	b.servers.Store(&servers)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.servers, b.asof = servers, began
+	close(b.newer)
+	b.newer = make(chan struct{})
+}
+
+// known are the servers, as of now.
+func (b *balancer) known(ctx context.Context) ([]string, error) {
+	for {
+		b.mu.Lock()
+		servers, asof, newer := b.servers, b.asof, b.newer
+		b.mu.Unlock()
+		if time.Since(asof) < fresh {
+			return servers, nil
+		}
+		select {
+		case <-newer:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // appNow is what readers of the API see of an app.
@@ -160,9 +201,19 @@ func get(ctx context.Context, url string, into any) error {
 
 var errNoServer = errors.New("there is no server")
 
-// ask makes one request; it returns the version that answered.
-func (b *balancer) ask() (version string, err error) {
-	servers := *b.servers.Load()
+// ask makes one request; it returns the version that answered. ctx is for the wait before
+// it.
+func (b *balancer) ask(ctx context.Context) (version string, err error) {
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	servers, err := b.known(ctx)
+	if err != nil {
+		return "", err
+	}
 	if len(servers) == 0 {
 		return "", errNoServer
 	}
@@ -209,7 +260,7 @@ func (b *balancer) load() *load {
 			}
 			// Ticks that were missed are made up for.
 			for due := int(time.Since(began) / (2 * time.Millisecond)); sent < due; sent++ {
-				busy.Go(func() { l.one(b) })
+				busy.Go(func() { l.one(ctx, b) })
 			}
 		}
 	})
@@ -221,9 +272,12 @@ func (b *balancer) load() *load {
 	return l
 }
 
-func (l *load) one(b *balancer) {
+func (l *load) one(ctx context.Context, b *balancer) {
 	began := time.Now()
-	version, err := b.ask()
+	version, err := b.ask(ctx)
+	if errors.Is(err, context.Canceled) {
+		return // it was not sent yet when the load stopped
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slowest = max(l.slowest, time.Since(began))
