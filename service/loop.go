@@ -1,18 +1,22 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
 
+	"github.com/stoa-kernel/stoa/api/marathon"
 	"github.com/stoa-kernel/stoa/internal/loop"
 	"github.com/stoa-kernel/stoa/internal/mailbox"
 	"github.com/stoa-kernel/stoa/kernel/clock"
 	"github.com/stoa-kernel/stoa/sdk/scheduler"
+	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/events"
 	"github.com/stoa-kernel/stoa/service/health"
 	"github.com/stoa-kernel/stoa/service/state"
@@ -62,7 +66,7 @@ type runner struct {
 	asked  map[state.Token]chan state.Result
 }
 
-// run turns until ctx ends, the store fails, or leadership is given up. recovered is
+// run turns until ctx ends, the store is lost, or leadership is given up. recovered is
 // called when readers can be shown what the store kept.
 func (r *runner) run(ctx context.Context, first state.Recovered, recovered func()) error {
 	r.alarm = time.NewTimer(time.Hour)
@@ -214,6 +218,12 @@ type numbered struct {
 
 // ask gives the core a request and waits for its answer.
 func (r *runner) ask(ctx context.Context, in func(state.Token) state.Input) (state.Result, error) {
+	refusal, refused := r.log.refusing()
+	if refusal != nil {
+		return state.Result{Fault: &app.Fault{Status: http.StatusServiceUnavailable, Body: marathon.Error{
+			Message: "Nothing was changed: " + refusal.Error() + ". Apps run on, and can be looked at; try again when the store has room.",
+		}}}, nil
+	}
 	answer := make(chan state.Result, 1)
 	r.mu.Lock()
 	r.tokens++
@@ -232,6 +242,10 @@ func (r *runner) ask(ctx context.Context, in func(state.Token) state.Input) (sta
 	select {
 	case result := <-answer:
 		return result, nil
+	case <-refused:
+		forget()
+		refusal, _ := r.log.refusing()
+		return state.Result{}, cmp.Or(refusal, errors.New("the store refused for a while"))
 	case <-ctx.Done():
 		forget()
 		return state.Result{}, context.Cause(ctx)

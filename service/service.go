@@ -88,7 +88,8 @@ type Config struct {
 	Ready func()
 }
 
-// Run serves until ctx ends or the store fails; while another process leads it passes
+// Run serves until ctx ends or the store is lost; while the store refuses, readers are
+// answered and writes are not; while another process leads it passes
 // requests on to that one. Apps run on. DELETE /v2/leader ends a term, and begins the
 // next.
 func Run(ctx context.Context, cfg Config) error {
@@ -173,7 +174,7 @@ type process struct {
 	levels  *servicehttp.Levels
 }
 
-// term leads until ctx ends, the store fails or the leader abdicates.
+// term leads until ctx ends, the store is lost or the leader abdicates.
 func term(ctx context.Context, cfg Config, lead store.Leadership, address string, p process, serve func(http.Handler), ready func()) error {
 	switch restored, err := finishRestore(ctx, cfg.Store, lead); {
 	case err != nil:
@@ -181,7 +182,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	case restored:
 		cfg.Log.Warn("service: a backup was restored; what was there before is gone")
 	}
-	first, kept, err := load(ctx, cfg.Store)
+	first, kept, packs, err := load(ctx, cfg.Store)
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	}
 	r := &runner{
 		core: state.New(cfg.Core), began: time.Now(), inputs: inputs,
-		log:     newWriter(cfg.Store, lead, inputs.Poke),
+		log:     newWriter(cfg.Store, lead, packs, inputs.Poke, cfg.Log),
 		calls:   newCalls(framework, func(tasks []string) { inputs.Post(state.Unsent{Tasks: tasks}) }, cfg.Log),
 		tails:   newTails(cfg.Masters, cfg.Client, inputs.Post),
 		agents:  newAgents(cfg.Masters, cfg.Client, inputs.Post),

@@ -66,9 +66,12 @@ type cluster struct {
 	t      *testing.T
 	master *sdktest.Master
 	space  *memory.Space
-	// watched, if not nil, sees every commit.
+	// watched, if not nil, sees every commit; wrapped is around the store.
 	watched func([]store.Op)
-	config  Config
+	wrapped func(store.Store) store.Store
+	// ends is the error that the service ends with.
+	ends   error
+	config Config
 
 	stop   func()
 	client *http.Client
@@ -104,6 +107,9 @@ func (c *cluster) begin() {
 	if c.watched != nil {
 		cfg.Store = watchedStore{cfg.Store, c.watched}
 	}
+	if c.wrapped != nil {
+		cfg.Store = c.wrapped(cfg.Store)
+	}
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, cfg) }()
 	c.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}, CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -112,8 +118,8 @@ func (c *cluster) begin() {
 	c.stop = func() {
 		c.client.CloseIdleConnections()
 		cancel()
-		if err := <-done; err != nil {
-			c.t.Errorf("the service ended with %v", err)
+		if err := <-done; !errors.Is(err, c.ends) {
+			c.t.Errorf("the service ended with %v, want %v", err, c.ends)
 		}
 		cfg.Store.Close()
 	}

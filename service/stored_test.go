@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stoa-kernel/stoa/api/marathon"
+	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/service/events"
 	"github.com/stoa-kernel/stoa/store"
 )
@@ -65,45 +68,126 @@ func TestEventsAreStoredWithWhatTheyTellOf(t *testing.T) {
 	})
 }
 
-// failingStore takes nothing once it is broken.
-type failingStore struct {
+// refusingStore takes nothing while it is told to.
+type refusingStore struct {
 	store.Store
-	broken *atomic.Bool
+	err *atomic.Pointer[error]
 }
 
-func (s failingStore) Commit(ctx context.Context, l store.Leadership, ops []store.Op) error {
-	if s.broken.Load() {
-		return errors.New("the disk is full")
+func (s refusingStore) Commit(ctx context.Context, l store.Leadership, ops []store.Op) error {
+	if err := s.err.Load(); err != nil {
+		return *err
 	}
 	return s.Store.Commit(ctx, l, ops)
 }
 
-// What cannot be kept is not promised: the service ends, and the next one knows nothing
-// of it.
-func TestStoreThatFails(t *testing.T) {
+// refusable begins again with a store that can be made to refuse.
+func (c *cluster) refusable() *atomic.Pointer[error] {
+	refusal := new(atomic.Pointer[error])
+	c.stop()
+	c.wrapped = func(s store.Store) store.Store { return refusingStore{s, refusal} }
+	c.begin()
+	return refusal
+}
+
+// While the store refuses, writes are refused and nothing is half done; readers and apps
+// go on, and when it has room again so does what was under way.
+func TestStoreThatRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, c *cluster) {
+		var launched atomic.Int64
+		run := c.master.Run
+		c.master.Run = func(ctx context.Context, task *mesos.TaskInfo) *mesos.TaskStatus {
+			launched.Add(1)
+			return run(ctx, task)
+		}
+		refusal := c.refusable()
+		c.expect(201, "POST", "/v2/apps", sleeper, nil)
+		c.settled()
+		full := errors.New("the disk is full")
+		refusal.Store(&full)
+
+		var failed marathon.Error
+		c.expect(503, "PUT", "/v2/apps/web", `{"instances":3}`, &failed)
+		for _, part := range []string{"may or may not", "the disk is full"} {
+			if !strings.Contains(failed.Message, part) {
+				t.Errorf("the one under way: %q is not said: %s", part, failed.Message)
+			}
+		}
+		for _, w := range [][3]string{
+			{"POST", "/v2/apps", `{"id":"/other","cmd":"sleep 1"}`},
+			{"PUT", "/v2/apps/web?force=true", `{"instances":7}`}, {"DELETE", "/v2/apps/web", ""}, {"DELETE", "/v2/groups/?force=true", ""},
+			{"DELETE", "/v2/apps/web/tasks", ""}, {"POST", "/v2/apps/web/restart", ""}, {"DELETE", "/v2/queue/web/delay", ""},
+		} {
+			failed = marathon.Error{}
+			c.expect(503, w[0], w[1], w[2], &failed)
+			if !strings.HasPrefix(failed.Message, "Nothing was changed: ") || !strings.Contains(failed.Message, "the disk is full") {
+				t.Errorf("%s %s: %s", w[0], w[1], failed.Message)
+			}
+		}
+		if web := c.app("/web"); web.Instances != 2 || web.TasksRunning != 2 || len(web.Deployments) != 0 {
+			t.Errorf("meanwhile: %d instances, %+v, %+v", web.Instances, web.TaskCounts, web.Deployments)
+		}
+		var all []marathon.Deployment
+		if c.expect(200, "GET", "/v2/deployments", "", &all); len(all) != 0 {
+			t.Errorf("meanwhile: %+v", all)
+		}
+		if n := launched.Load(); n != 2 {
+			t.Errorf("meanwhile %d tasks were launched", n)
+		}
+
+		refusal.Store(nil)
+		c.until("what was under way is done", func() bool { return c.app("/web").TasksRunning == 3 })
+		c.settled()
+		c.expect(404, "GET", "/v2/apps/other", "", nil)
+		c.expect(201, "POST", "/v2/apps", `{"id":"/other","cmd":"sleep 1"}`, nil)
+		c.settled()
+		if n := launched.Load(); n != 4 {
+			t.Errorf("%d tasks were launched", n)
+		}
+	})
+}
+
+// A moment's refusal is not noticed.
+func TestStoreThatRefusesOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		refusal := c.refusable()
+		late := errors.New("no leader")
+		refusal.Store(&late)
+		time.AfterFunc(moment/2, func() { refusal.Store(nil) })
+		c.expect(201, "POST", "/v2/apps", sleeper, nil)
+		c.settled()
+	})
+}
+
+// What could not be kept is not known to the next one, and an end is possible meanwhile.
+func TestStoreThatRefusesToTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		refusal := c.refusable()
+		full := errors.New("the disk is full")
+		refusal.Store(&full)
+		c.expect(503, "POST", "/v2/apps", sleeper, nil)
 		c.stop()
-		var broken atomic.Bool
-		l := listenPipes()
-		cfg := c.config
-		cfg.Listener, cfg.Store = l, failingStore{c.space.Open(), &broken}
-		done := make(chan error, 1)
-		go func() { done <- Run(t.Context(), cfg) }()
-		c.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}}
-		c.until("the service leads", func() bool { return c.call("GET", "/ping", "", nil).StatusCode == 200 })
-		broken.Store(true)
-		resp, err := c.client.Post("http://127.0.0.1:8080/v2/apps", "application/json", strings.NewReader(sleeper))
-		if err == nil {
+		c.wrapped = nil
+		c.begin()
+		c.expect(404, "GET", "/v2/apps/web", "", nil)
+	})
+}
+
+// Who is not the leader any more ends at once.
+func TestStoreThatFences(t *testing.T) {
+	bubble(t, func(t *testing.T, c *cluster) {
+		refusal := c.refusable()
+		fenced := fmt.Errorf("commit: %w", store.ErrFenced)
+		refusal.Store(&fenced)
+		c.ends = store.ErrFenced
+		if resp, err := c.client.Post("http://127.0.0.1:8080/v2/apps", "application/json", strings.NewReader(sleeper)); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode < 500 {
 				t.Errorf("answered %d", resp.StatusCode)
 			}
 		}
-		if err := <-done; err == nil || !strings.Contains(err.Error(), "the disk is full") {
-			t.Errorf("ended with %v", err)
-		}
-		c.client.CloseIdleConnections()
-		cfg.Store.Close()
+		c.stop()
+		c.ends, c.wrapped = nil, nil
 		c.begin()
 		c.expect(404, "GET", "/v2/apps/web", "", nil)
 	})
