@@ -1,0 +1,208 @@
+package service
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/state"
+	"github.com/stoa-kernel/stoa/store"
+)
+
+const (
+	keyInstances = keyAll + "instances/"
+	// keyPacks is before the numbers of packs, which have packDigits so that the store
+	// returns them in order.
+	keyPacks   = keyAll + "packs/"
+	packDigits = 16
+	// packBytes is what a pack is closed at, well below store.MaxValue.
+	packBytes = 128 << 10
+	// spareLines may be out of date however few instances there are.
+	spareLines = 1024
+)
+
+// packs is how the store has instances: hundreds of thousands of records of some hundred
+// bytes cost the store more by their number than by their length. What of one commit is
+// about instances and in a row is one value, a pack: a line for each, its JSON, or the
+// bare id of one that is gone. A later line replaces earlier ones. Packs are numbered and
+// never change; when less than half of all lines are in force, the oldest pack is removed,
+// after what of it is in force was written anew. So a line that something is gone lasts
+// as long as any that says something else.
+type packs struct {
+	next  uint64
+	all   []pack // oldest first
+	lines int    // of all
+	spare int
+	// newest is the line in force of each instance.
+	newest map[string]record
+	// loose are instances that the store has as values of their own, as it was before
+	// there were packs.
+	loose []string
+
+	// text and ids are of the pack that is being written.
+	text []byte
+	ids  []string
+}
+
+type pack struct {
+	number uint64
+	ids    []string // of its lines
+}
+
+// record is in the pack of a number, 0 being loose.
+type record struct {
+	pack  uint64
+	value *instance.Instance
+}
+
+func newPacks() *packs { return &packs{next: 1, spare: spareLines, newest: make(map[string]record)} }
+
+// unpack replaces packs among records by what they have in force, as if each instance had
+// a value of its own; these come last, in order of id. The caller tells what the lines say with know.
+func unpack(records []store.Record) (p *packs, rest []store.Record, err error) {
+	p = newPacks()
+	lines := make(map[string][]byte)
+	for _, r := range records { // loose ones come first, their key being lower
+		if id, ok := strings.CutPrefix(r.Key, keyInstances); ok {
+			lines[id], p.newest[id] = r.Value, record{}
+			p.loose = append(p.loose, id)
+			continue
+		}
+		digits, ok := strings.CutPrefix(r.Key, keyPacks)
+		if !ok {
+			rest = append(rest, r)
+			continue
+		}
+		number, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil || len(digits) != packDigits || number < p.next {
+			return nil, nil, fmt.Errorf("service: %s is no pack of instances: %w", r.Key, store.ErrCorrupt)
+		}
+		one := pack{number: number}
+		for line := range bytes.SplitSeq(r.Value, []byte("\n")) {
+			id, there := string(line), false
+			if text, ok := bytes.CutPrefix(line, []byte(`{"id":"`)); ok {
+				end := max(bytes.IndexByte(text, '"'), 0)
+				id, there = string(text[:end]), true
+			}
+			if id == "" {
+				return nil, nil, fmt.Errorf("service: %s has a line %.80q: %w", r.Key, line, store.ErrCorrupt)
+			}
+			one.ids = append(one.ids, id)
+			if there {
+				lines[id], p.newest[id] = line, record{pack: number}
+			} else {
+				delete(lines, id)
+				delete(p.newest, id)
+			}
+		}
+		p.all, p.next, p.lines = append(p.all, one), number+1, p.lines+len(one.ids)
+	}
+	for _, id := range slices.Sorted(maps.Keys(lines)) {
+		rest = append(rest, store.Record{Key: keyInstances + id, Value: lines[id]})
+	}
+	return p, rest, nil
+}
+
+// know tells what the lines in force say.
+func (p *packs) know(all []*instance.Instance) {
+	for _, i := range all {
+		r := p.newest[i.ID]
+		r.value = i
+		p.newest[i.ID] = r
+	}
+}
+
+// encode is what puts that are committed together are for the store.
+func (p *packs) encode(puts []state.Put) ([]store.Op, error) {
+	ops := make([]store.Op, 0, len(puts))
+	for _, put := range puts {
+		if id, ok := strings.CutPrefix(put.Key, keyInstances); ok {
+			i, _ := put.Value.(*instance.Instance) // nothing is gone
+			ops = p.put(ops, id, i)
+			continue
+		}
+		ops = append(p.close(ops), store.Op{Key: put.Key})
+		if put.Value == nil {
+			continue
+		}
+		raw, err := json.Marshal(put.Value)
+		if err != nil {
+			return nil, fmt.Errorf("service: %s: %w", put.Key, err)
+		}
+		ops[len(ops)-1].Value = raw
+	}
+	return p.clean(ops), nil
+}
+
+// put adds a line to the pack that is being written; nil is gone.
+func (p *packs) put(ops []store.Op, id string, i *instance.Instance) []store.Op {
+	if i == nil {
+		if _, ok := p.newest[id]; !ok {
+			return ops
+		}
+		delete(p.newest, id)
+	} else {
+		id = i.ID
+		p.newest[id] = record{p.next, i}
+	}
+	if len(p.text) > 0 {
+		p.text = append(p.text, '\n')
+	}
+	if i == nil {
+		p.text = append(p.text, id...)
+	} else {
+		p.text = i.AppendJSON(p.text)
+	}
+	p.ids = append(p.ids, id)
+	if len(p.text) >= packBytes {
+		return p.close(ops)
+	}
+	return ops
+}
+
+// close ends the pack that is being written, if it has anything.
+func (p *packs) close(ops []store.Op) []store.Op {
+	if len(p.ids) == 0 {
+		return ops
+	}
+	ops = append(ops, store.Op{Key: packKey(p.next), Value: bytes.Clone(p.text)})
+	p.all = append(p.all, pack{p.next, slices.Clone(p.ids)})
+	p.lines += len(p.ids)
+	p.next++
+	clear(p.ids)
+	p.text, p.ids = p.text[:0], p.ids[:0]
+	return ops
+}
+
+// clean ends a commit: as many old packs go as are too many, and what was loose.
+func (p *packs) clean(ops []store.Op) []store.Op {
+	ops = p.close(ops)
+	var gone []store.Op
+	move := func(from uint64, id string) {
+		if r, ok := p.newest[id]; ok && r.pack == from {
+			ops = p.put(ops, id, r.value)
+		}
+	}
+	for _, id := range p.loose {
+		move(0, id)
+		gone = append(gone, store.Op{Key: keyInstances + id})
+	}
+	p.loose = nil
+	for p.lines > 2*len(p.newest)+p.spare {
+		oldest := p.all[0]
+		p.all = p.all[1:]
+		p.lines -= len(oldest.ids)
+		for _, id := range oldest.ids {
+			move(oldest.number, id)
+		}
+		gone = append(gone, store.Op{Key: packKey(oldest.number)})
+	}
+	return append(p.close(ops), gone...)
+}
+
+func packKey(number uint64) string { return fmt.Sprintf("%s%0*d", keyPacks, packDigits, number) }
