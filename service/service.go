@@ -142,6 +142,9 @@ func Run(ctx context.Context, cfg Config) error {
 		return server.Close()
 	})
 	group.Go(func() error {
+		if leader, ok, err := cfg.Store.Leader(ctx, "service"); err == nil && ok {
+			cfg.Log.Info("service: another process leads; requests are passed on to it", "leader", string(leader), "url", cfg.URL)
+		}
 		for {
 			lead, err := cfg.Store.Elect(ctx, "service", []byte(address))
 			if err != nil {
@@ -229,6 +232,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	group.Go(func() error {
 		return r.run(ctx, first, func() {
 			serve(handler)
+			cfg.Log.Info("service: leads", "url", cfg.URL)
 			close(began)
 		})
 	})

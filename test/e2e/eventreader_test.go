@@ -23,10 +23,10 @@ type heard struct {
 const resyncRequired = "resync_required"
 
 // listener reads the event stream over all that happens to who sends it: it comes back
-// with the last id it has seen.
+// with the last id it has seen, and tries all that may send it by turns.
 type listener struct {
 	t    testing.TB
-	url  string
+	urls []string
 	stop context.CancelFunc
 	done chan struct{}
 
@@ -34,9 +34,9 @@ type listener struct {
 	all []heard
 }
 
-func listenTo(t testing.TB, url string) *listener {
+func listenTo(t testing.TB, urls ...string) *listener {
 	ctx, stop := context.WithCancel(t.Context())
-	l := &listener{t: t, url: url, stop: stop, done: make(chan struct{})}
+	l := &listener{t: t, urls: urls, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
 		last := ""
@@ -59,7 +59,7 @@ func (l *listener) end() {
 
 // read is one connection; frames that did not come whole do not count.
 func (l *listener) read(ctx context.Context, connection int, last string) string {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+"/v2/events", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.urls[connection%len(l.urls)]+"/v2/events", nil)
 	if err != nil {
 		l.t.Error(err)
 		return last
