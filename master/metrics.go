@@ -76,10 +76,10 @@ func (m *metrics) connections(l *listen.Limited) {
 }
 
 // stepped belongs to the loop, as published does.
-func (m *metrics) stepped(in state.Input, took time.Duration) {
+func (m *metrics) stepped(in state.Input, began time.Time) {
 	m.steps.Took(in)
 	if f, ok := in.(state.Fired); ok && f.Timer.Kind == state.TimerAllocate {
-		m.allocate.Observe(took.Seconds())
+		m.allocate.Observe(time.Since(began).Seconds())
 	}
 }
 

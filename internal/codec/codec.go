@@ -85,8 +85,18 @@ func Accept(values []string) (Codec, bool) {
 
 // Append appends the encoding of m to b. JSON is one line.
 func (c Codec) Append(b []byte, m proto.Message) ([]byte, error) {
+	return c.append(b, m, proto.MarshalOptions{})
+}
+
+// AppendSized is Append for a message that proto.Size was called on and that did not change
+// since: it is not measured again.
+func (c Codec) AppendSized(b []byte, m proto.Message) ([]byte, error) {
+	return c.append(b, m, proto.MarshalOptions{UseCachedSize: true})
+}
+
+func (c Codec) append(b []byte, m proto.Message, options proto.MarshalOptions) ([]byte, error) {
 	if c == Protobuf {
-		out, err := proto.MarshalOptions{}.MarshalAppend(b, m)
+		out, err := options.MarshalAppend(b, m)
 		if err != nil {
 			return b, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 		}

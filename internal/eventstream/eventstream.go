@@ -127,8 +127,9 @@ func (s *Stream[E]) Close(err error) Left {
 // Own is what a stream carries of its own accord. Its functions hand events to add and
 // return its error; they are called by Write. The zero value adds nothing.
 type Own[E proto.Message] struct {
-	// Expand says what an event goes out as.
+	// Expand says what an event goes out as. Those that Whole is true of go out as they are.
 	Expand func(e E, add func(E) error) error
+	Whole  func(e E) bool
 	// Ticked is called at every Tick.
 	Tick   <-chan time.Time
 	Ticked func(add func(E) error) error
@@ -138,9 +139,10 @@ type Own[E proto.Message] struct {
 // error: the caller must then not let the body end as if it were whole.
 func (s *Stream[E]) Write(ctx context.Context, own Own[E]) error {
 	var out, record []byte
+	encode := s.codec.Append
 	add := func(e E) error {
 		var err error
-		if record, err = s.codec.Append(record[:0], e); err != nil {
+		if record, err = encode(record[:0], e); err != nil {
 			return err
 		}
 		out = recordio.Append(out, record)
@@ -161,10 +163,12 @@ func (s *Stream[E]) Write(ctx context.Context, own Own[E]) error {
 		}
 		for _, q := range batch {
 			var err error
-			if own.Expand != nil {
-				err = own.Expand(q.event, add)
-			} else {
+			if own.Expand == nil || own.Whole != nil && own.Whole(q.event) {
+				encode = s.codec.AppendSized // Send has measured it
 				err = add(q.event)
+				encode = s.codec.Append
+			} else {
+				err = own.Expand(q.event, add)
 			}
 			if err != nil {
 				return err

@@ -98,13 +98,29 @@ func NewReader(r io.Reader) *Reader {
 // Read fills m with the next message; m keeps nothing of the reader's. It returns
 // io.EOF if the stream ends between two frames, io.ErrUnexpectedEOF within one.
 func (r *Reader) Read(m proto.Message) error {
+	b, err := r.Next()
+	if err != nil {
+		return err
+	}
+	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(b, m); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	// Unmarshal would not look for missing required fields below a oneof.
+	if err := proto.CheckInitialized(m); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	return nil
+}
+
+// Next is Read for who decodes the message itself: the bytes hold until the next call.
+func (r *Reader) Next() ([]byte, error) {
 	var h [header]byte
 	if _, err := io.ReadFull(r.r, h[:]); err != nil {
-		return err
+		return nil, err
 	}
 	length := binary.BigEndian.Uint32(h[:])
 	if length > Max {
-		return ErrTooLong
+		return nil, ErrTooLong
 	}
 	n := int(length)
 	b := r.buf[:0]
@@ -119,7 +135,7 @@ func (r *Reader) Read(m proto.Message) error {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return err
+			return nil, err
 		}
 		b = b[:len(b)+len(part)]
 	}
@@ -128,12 +144,5 @@ func (r *Reader) Read(m proto.Message) error {
 	} else {
 		r.buf = nil
 	}
-	if err := proto.Unmarshal(b, m); err != nil {
-		return fmt.Errorf("decode frame: %w", err)
-	}
-	// Unmarshal does not look for missing required fields below a oneof.
-	if err := proto.CheckInitialized(m); err != nil {
-		return fmt.Errorf("decode frame: %w", err)
-	}
-	return nil
+	return b, nil
 }

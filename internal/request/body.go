@@ -91,12 +91,15 @@ func (b *Body) take(ctx context.Context, n int64) *Refusal {
 // be released.
 func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) {
 	body := &Body{of: b}
-	tooLong := &Refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes", b.limit)}
 	if r.ContentLength > int64(b.limit) {
-		return body, tooLong
+		return body, b.tooLong()
 	}
 	// A length that is announced is not yet a body: memory comes with the bytes.
-	body.Bytes = make([]byte, 0, max(512, min(r.ContentLength+1, first)))
+	size := int64(512)
+	if r.ContentLength >= 0 {
+		size = min(r.ContentLength+1, first)
+	}
+	body.Bytes = make([]byte, 0, size)
 	for {
 		if have := body.Bytes; len(have) == cap(have) {
 			size := min(2*cap(have), b.limit+1)
@@ -113,7 +116,7 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) 
 		n, err := r.Body.Read(body.Bytes[len(body.Bytes):cap(body.Bytes)])
 		body.Bytes = body.Bytes[:len(body.Bytes)+n]
 		if len(body.Bytes) > b.limit {
-			return body, tooLong
+			return body, b.tooLong()
 		}
 		if err == io.EOF {
 			// The deadline was for the body; what waits for the client's end must not meet it.
@@ -128,6 +131,10 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) 
 			return body, &Refusal{http.StatusBadRequest, "The body could not be read: " + Clip(err.Error())}
 		}
 	}
+}
+
+func (b *Bodies) tooLong() *Refusal {
+	return &Refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes", b.limit)}
 }
 
 // Call reads a body and decodes the v1 call in it into m. What the body took of the budget

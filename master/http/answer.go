@@ -53,14 +53,5 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, c codec.Codec, a
 		request.Refuse(w, a.Status, a.Message)
 		return
 	}
-	s.empty(w, a.Status)
+	w.WriteHeader(a.Status) // and with it a Content-Length of 0
 }
-
-// empty answers with a status alone.
-func (s *Server) empty(w http.ResponseWriter, status int) {
-	w.Header()["Content-Length"] = noLength
-	w.WriteHeader(status)
-}
-
-// noLength is shared by all answers: nobody changes a header's values.
-var noLength = []string{"0"}

@@ -87,7 +87,7 @@ func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, stream stat
 		s.unanswered(r.Context(), w, err)
 		return true
 	}
-	s.empty(w, http.StatusAccepted)
+	w.WriteHeader(http.StatusAccepted)
 	return true
 }
 

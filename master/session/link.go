@@ -162,13 +162,18 @@ func (l *Links) serve(conn net.Conn, frames *frame.Reader) {
 // read turns frames into inputs until the link ends.
 func (l *Links) read(lk *link, frames *frame.Reader, register *stoapb.Register) error {
 	silence := orDefault(l.Silence, DefaultSilence)
+	var until time.Time
 	ctx := context.Background() // ended by the loop's end alone
 	if err := l.Submit(ctx, state.Hello{Link: lk.id, Register: register}); err != nil {
 		return err
 	}
 	for {
-		if err := lk.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
-			return err
+		// A deadline per frame is dear where there are many.
+		if now := time.Now(); until.Sub(now) < silence-silence/16 {
+			until = now.Add(silence)
+			if err := lk.conn.SetReadDeadline(until); err != nil {
+				return err
+			}
 		}
 		m := new(stoapb.ToMaster)
 		if err := frames.Read(m); err != nil {

@@ -135,7 +135,8 @@ func (s *Streams) write(ctx context.Context, st *stream) error {
 			}
 			return nil
 		},
-		Tick: tick.C,
+		Whole: func(e *schedulerpb.Event) bool { return e.GetType() == schedulerpb.Event_UPDATE },
+		Tick:  tick.C,
 		Ticked: func(add func(*schedulerpb.Event) error) error {
 			if subscribed {
 				return add(heartbeat)

@@ -212,9 +212,16 @@ func (m *Master) killTask(t *task) {
 }
 
 func (m *Master) ackTask(a *agent, f *mesos.FrameworkID, task *mesos.TaskID, uuid []byte) {
-	m.toAgent(a, &stoapb.ToAgent{Body: &stoapb.ToAgent_Acknowledge{Acknowledge: &stoapb.Acknowledge{
-		Epoch: &m.epoch, FrameworkId: f, TaskId: task, Uuid: uuid,
-	}}})
+	// There is one for every update: one piece of memory instead of three.
+	var frame struct {
+		ack  stoapb.Acknowledge
+		body stoapb.ToAgent_Acknowledge
+		out  stoapb.ToAgent
+	}
+	frame.ack.Epoch, frame.ack.FrameworkId, frame.ack.TaskId, frame.ack.Uuid = &m.epoch, f, task, uuid
+	frame.body.Acknowledge = &frame.ack
+	frame.out.Body = &frame.body
+	m.toAgent(a, &frame.out)
 }
 
 // toAgent sends on the agent's link, if there is one.

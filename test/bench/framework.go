@@ -152,6 +152,27 @@ func (f *framework) acknowledge(s *mesos.TaskStatus) error {
 	})
 }
 
+func (f *framework) acknowledgeEach(all []*mesos.TaskStatus) error {
+	for _, s := range all {
+		if err := f.acknowledge(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// acknowledgeAll acknowledges updates in one call, if there are any.
+func (f *framework) acknowledgeAll(all []*mesos.TaskStatus) error {
+	call := &schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum()}
+	for _, s := range all {
+		call.Acknowledgements = append(call.Acknowledgements, &schedulerpb.Call_Acknowledge{AgentId: s.AgentId, TaskId: s.TaskId, Uuid: s.Uuid})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return f.post(call)
+}
+
 // accept launches tasks on offers of one agent and has the rest offered again at once.
 func (f *framework) accept(offers []*mesos.Offer, tasks []*mesos.TaskInfo) error {
 	call := &schedulerpb.Call_Accept{Filters: &mesos.Filters{RefuseSeconds: proto.Float64(0)}}

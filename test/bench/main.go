@@ -4,7 +4,7 @@
 // their own, on a data directory on disk; it speaks to them as any framework does.
 //
 //	go run ./test/bench                       everything, five runs
-//	go run ./test/bench -only latency,tasks   some of it; service is all of service-...
+//	go run ./test/bench -only latency,tasks   some of it; service is all of service-…
 //	go run ./test/bench -quick -runs 1        small sizes, to see that it works
 package main
 
@@ -29,7 +29,8 @@ var sections = []struct {
 	{"latency", latency},
 	{"tasks", tasks},
 	{"memory", memory},
-	{"simulated", simulated},
+	{"simulated-1000", func(b *bench) error { return b.simulated(1000) }},
+	{"simulated-5000", func(b *bench) error { return b.simulated(5000) }},
 	{"service-real", real},
 	{"service-large", large},
 	{"service-many", many},

@@ -193,7 +193,7 @@ func (b *bench) latency(n int, c codec.Codec) ([]time.Duration, error) {
 }
 
 func profiles(name string, of ...*process) func() {
-	var stops []func()
+	stops := []func(){profileSelf(name)}
 	for _, p := range of {
 		stops = append(stops, p.profile(name))
 	}
