@@ -1,5 +1,11 @@
 // Package health does what the service itself asks instances: readiness checks, health
 // checks with --health-checks=service, preStop requests.
+//
+// A health check is answered by the header, and a redirect is an answer (as Marathon 1.10,
+// core/health/impl/HealthCheckWorker). A readiness check wants the body too, whole or its
+// first 64 KiB (as Marathon 1.10, core/readiness/impl, but for the bound). Unlike Marathon's,
+// where each byte that comes begins it anew, the timeout is for all of it: connection,
+// header and body.
 package health
 
 import (
@@ -25,8 +31,9 @@ const (
 	// firstProbe is the longest wait for an instance's first health check (as Marathon
 	// 1.10, core/health/impl/HealthCheckActor).
 	firstProbe = 5 * time.Second
-	// maxBody of a readiness response that is kept, in bytes.
-	maxBody = 16 << 10
+	// maxBody of a readiness response that is read, and maxKept that is kept, in bytes.
+	maxBody = 64 << 10
+	maxKept = 16 << 10
 )
 
 // Prober asks instances. Its methods do not wait and are safe for concurrent use.
@@ -53,8 +60,9 @@ func New(most int, tell func(state.Input)) *Prober {
 	p := &Prober{tell: tell, room: make(chan struct{}, most), watched: make(map[string]context.CancelFunc), dial: (&net.Dialer{}).DialContext}
 	p.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext:       func(ctx context.Context, n, a string) (net.Conn, error) { return p.dial(ctx, n, a) },
-			DisableKeepAlives: true,
+			DialContext:        func(ctx context.Context, n, a string) (net.Conn, error) { return p.dial(ctx, n, a) },
+			DisableKeepAlives:  true,
+			DisableCompression: true,
 			// As Marathon: a check asks whether it answers, not who it is.
 			TLSClientConfig:        &tls.Config{InsecureSkipVerify: true},
 			MaxResponseHeaderBytes: 64 << 10,
@@ -327,23 +335,29 @@ func (p *Prober) ready(ctx context.Context, i *instance.Instance, app *marathon.
 	if c.Protocol == marathon.HTTPS {
 		scheme = "https"
 	}
-	r, err := p.do(ctx, http.MethodGet, scheme, i, named(i, app, c.PortName), c.Path, limit)
+	status, kind, body, err := p.read(ctx, scheme, i, named(i, app, c.PortName), c.Path, limit)
 	if err != nil {
-		if c.PreserveLastResponse {
-			result.LastResponse = &marathon.ReadinessResponse{Status: http.StatusGatewayTimeout, ContentType: "text/plain", Body: err.Error()}
-		}
-		return result
+		status, kind, body = http.StatusGatewayTimeout, "text/plain", err.Error()
 	}
-	defer r.Body.Close()
-	result.Ready = slices.Contains(c.HTTPStatusCodesForReady, r.StatusCode)
+	result.Ready = err == nil && slices.Contains(c.HTTPStatusCodesForReady, status)
 	if c.PreserveLastResponse {
-		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-		if err != nil && len(body) == 0 {
-			body = []byte(err.Error())
-		}
-		result.LastResponse = &marathon.ReadinessResponse{Status: r.StatusCode, ContentType: r.Header.Get("Content-Type"), Body: string(body)}
+		result.LastResponse = &marathon.ReadinessResponse{Status: status, ContentType: kind, Body: body}
 	}
 	return result
+}
+
+// read gets a whole answer, or as much of it as is wanted.
+func (p *Prober) read(ctx context.Context, scheme string, i *instance.Instance, port int, path string, limit time.Duration) (status int, kind, body string, err error) {
+	r, err := p.do(ctx, http.MethodGet, scheme, i, port, path, limit)
+	if err != nil {
+		return 0, "", "", err
+	}
+	defer r.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return 0, "", "", fmt.Errorf("%s answered %s and did not end: %w", r.Request.URL, r.Status, say(err, r.Request.URL.Host, limit))
+	}
+	return r.StatusCode, r.Header.Get("Content-Type"), string(raw[:min(len(raw), maxKept)]), nil
 }
 
 // named is the host port of a port definition or mapping by its name.

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 )
 
 // registry is an etcd such as operators have, of one member in the test's process.
@@ -34,7 +35,7 @@ func registry(t *testing.T, quota int64) (endpoint string, c *clientv3.Client) {
 	t.Cleanup(e.Close)
 	<-e.Server.ReadyNotify()
 	endpoint = "http://" + e.Clients[0].Addr().String()
-	c, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}})
+	c, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
