@@ -568,6 +568,9 @@ func TestSystem(t *testing.T) {
 		exchange{"GET /v2/schemas/app", ""},
 		exchange{"GET /nowhere", ""},
 		exchange{"GET /", ""},
+		exchange{"HEAD /", ""},
+		exchange{"GET /help", ""},
+		exchange{"DELETE /help", ""},
 		exchange{"POST /ping", ""},
 	)
 }

@@ -77,13 +77,19 @@ func TestBasicAuthentication(t *testing.T) {
 		}
 		f.cfg.Credentials = "ann:secret:word"
 		for _, header := range []string{"", "\nAuthorization: Basic Og==", basic("ann", "secret"), basic("", ""), basic("bob", "secret:word"), "\nAuthorization: Bearer x"} {
-			w := f.do("GET /ping"+header, "")
-			if w.Code != 401 || w.Header().Get("WWW-Authenticate") != `Basic realm="Mesosphere"` {
-				t.Errorf("%q: %d %v", header, w.Code, w.Header())
+			for _, path := range []string{"/", "/help", "/v2/apps", "/v2/ping", "/ping/x", "/ping"} {
+				w := f.do("GET "+path+header, "")
+				if header == "" && path == "/ping" { // who only looks whether somebody is there
+					if w.Code != 200 || w.Body.String() != "pong" {
+						t.Errorf("/ping without credentials: %d %s", w.Code, w.Body)
+					}
+				} else if w.Code != 401 || w.Header().Get("WWW-Authenticate") != `Basic realm="Mesosphere"` {
+					t.Errorf("%s %q: %d %v", path, header, w.Code, w.Header())
+				}
 			}
 		}
 		f.cfg.Realm = "ours"
-		if w := f.do("GET /ping", ""); w.Header().Get("WWW-Authenticate") != `Basic realm="ours"` {
+		if w := f.do("GET /v2/apps", ""); w.Header().Get("WWW-Authenticate") != `Basic realm="ours"` {
 			t.Errorf("%v", w.Header())
 		}
 		f.asked = nil

@@ -14,10 +14,11 @@ func handler(h http.Handler) func(*call) {
 
 // route finds what answers a path, nil if nothing does.
 func (s *server) route(path []string) methods {
-	if len(path) == 0 {
-		return nil
-	}
 	switch strings.Join(path, "/") {
+	case "":
+		return methods{"GET": (*call).index}
+	case "help":
+		return methods{"GET": (*call).help}
 	case "ping":
 		return methods{"GET": (*call).ping}
 	case "metrics":
