@@ -341,15 +341,24 @@ func unreachableStrategy(text string) (u marathon.UnreachableStrategy, err error
 	return u, nil
 }
 
-// settings are what /v2/info shows, under Marathon's names; secrets are left out.
+// shown are the flags that Marathon 1.10 has in marathon_config (its InfoResource), under
+// its names. No other is shown: marathon-python refuses a document with a name it does not
+// know.
+var shown = []string{"access_control_allow_origin", "decline_offer_duration", "default_network_name", "env_vars_prefix",
+	"executor", "failover_timeout", "framework_name", "local_port_max", "local_port_min", "maintenance_mode",
+	"max_instances_per_offer", "mesos_role", "mesos_user", "min_revive_offers_interval", "new_group_enforce_role",
+	"reconciliation_interval", "task_launch_confirm_timeout", "task_launch_timeout", "task_reservation_timeout"}
+
+// settings are what /v2/info shows; what is not a flag here, the service adds.
 func settings(f *pflag.FlagSet) map[string]any {
 	all := make(map[string]any)
 	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Hidden || strings.Contains(flag.Name, "credentials") || strings.HasPrefix(flag.Name, "store") ||
-			flag.Name == "http-address" || flag.Name == "http-port" { // see http_config
+		name := strings.ReplaceAll(flag.Name, "-", "_")
+		if name == "enable_features" {
+			name = "features"
+		} else if !slices.Contains(shown, name) {
 			return
 		}
-		name := strings.ReplaceAll(flag.Name, "-", "_")
 		switch flag.Value.Type() {
 		case "int", "int64":
 			n, _ := strconv.ParseInt(flag.Value.String(), 10, 64) // it is one
@@ -363,10 +372,6 @@ func settings(f *pflag.FlagSet) map[string]any {
 			all[name] = flag.Value.String()
 		}
 	})
-	if list, ok := all["enable_features"].([]string); ok {
-		all["features"] = list
-		delete(all, "enable_features")
-	}
 	return all
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,26 @@ func TestFlagsAsMarathonHasThem(t *testing.T) {
 	}
 	if _, ok := c.Settings["zk"]; ok {
 		t.Error("what has no effect is shown as a setting")
+	}
+}
+
+// /v2/info shows what Marathon 1.10's InfoResource does and no more: marathon-python passes
+// the names on as arguments and fails at one it does not have.
+func TestSettingsHaveMarathonsNames(t *testing.T) {
+	s, _, _, err := given(t, "--enable_features secrets --local_port_min 9000 --health-checks service --backup-dir /b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"access_control_allow_origin": []string{}, "decline_offer_duration": int64(120000), "default_network_name": "",
+		"env_vars_prefix": "", "executor": "//cmd", "failover_timeout": int64(604800), "features": []string{"secrets"},
+		"framework_name": "marathon", "local_port_max": int64(20000), "local_port_min": int64(9000), "maintenance_mode": true,
+		"max_instances_per_offer": int64(0), "mesos_role": "*", "mesos_user": "", "min_revive_offers_interval": int64(200),
+		"new_group_enforce_role": "off", "reconciliation_interval": int64(600000), "task_launch_confirm_timeout": int64(300000),
+		"task_launch_timeout": int64(300000), "task_reservation_timeout": int64(20000),
+	}
+	if got := s.config.Settings; !reflect.DeepEqual(got, want) {
+		t.Errorf("%#v", got)
 	}
 }
 
