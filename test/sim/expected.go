@@ -32,7 +32,7 @@ var expected = []string{
 	"fault: agent dies as it was asked to", "fault: agent dies before a Go", "fault: agent dies of its disk", "fault: master dies before a commit",
 	"fault: master dies after a commit", "fault: master dies before a send", "fault: master dies by kill -9", "fault: master dies fenced",
 	"fault: master dies after a life too long", "registry: commit fenced",
-	"net: lost in flight", "net: sent into a dead connection", "race: ACCEPT of a rescinded offer", "framework: forged acknowledgement",
+	"net: lost in flight", "net: sent into a dead connection", "race: ACCEPT of a rescinded offer", "framework: forged acknowledgement", "framework: acknowledged many at once",
 	"framework: offer hoarded", "framework: acknowledgement left out", "agent: compaction",
 	// Inputs and effects of the cores.
 	"master input: Recovered", "master input: Subscribe", "master input: StreamClosed", "master input: Hello", "master input: LinkClosed",

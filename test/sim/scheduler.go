@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,8 @@ type scheduler struct {
 
 	seq     int
 	pending map[int]*schedulerpb.Call
+	// later are acknowledgements that go out with the next one.
+	later []*schedulerpb.Call_Acknowledge
 
 	offers    map[string]*mesos.Offer
 	offered   time.Duration // when the last offer came
@@ -126,7 +129,7 @@ func (f *scheduler) connect() {
 	}
 	c, calls := &conn{w: w}, &conn{w: w}
 	f.conn, f.calls, f.stream, f.subscribed, f.epoch = c, calls, "", false, m.epoch
-	f.offers = map[string]*mesos.Offer{}
+	f.offers, f.later = map[string]*mesos.Offer{}, nil
 	c.ends[0].recv = func(msg any) {
 		switch msg := msg.(type) {
 		case state.Stream:
@@ -217,7 +220,7 @@ func (f *scheduler) drop() {
 	}
 	f.conn, f.calls, f.subscribed = nil, nil, false
 	f.pending = map[int]*schedulerpb.Call{}
-	f.offers = map[string]*mesos.Offer{}
+	f.offers, f.later = map[string]*mesos.Offer{}, nil
 }
 
 // crash ends the scheduler's process; another takes over with the id.
@@ -472,6 +475,10 @@ func (f *scheduler) update(s *mesos.TaskStatus) {
 		late = w.between(0, 2*time.Second)
 	}
 	f.soon(late, func() {
+		if !w.calm && s.AgentId != nil && w.chance(0.2) {
+			f.later = append(f.later, &schedulerpb.Call_Acknowledge{AgentId: s.AgentId, TaskId: s.TaskId, Uuid: s.Uuid})
+			return
+		}
 		f.acknowledge(s.GetAgentId(), s.GetTaskId(), s.GetUuid())
 		if w.chance(0.05) {
 			f.acknowledge(s.GetAgentId(), s.GetTaskId(), s.GetUuid())
@@ -526,14 +533,37 @@ func (f *scheduler) acknowledge(agent *mesos.AgentID, task *mesos.TaskID, uuid [
 	if agent == nil {
 		return
 	}
-	if t := f.w.truth.tasks[task.GetValue()]; t != nil && t.owner == f.id {
-		if u := t.update(uuid); u != nil {
-			u.ackSent = true
+	one := &schedulerpb.Call_Acknowledge{AgentId: agent, TaskId: task, Uuid: uuid}
+	c := &schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum()}
+	if len(f.later) > 0 {
+		c.Acknowledgements = append(f.later, one)
+		f.later = nil
+		f.w.count["framework: acknowledged many at once"]++
+	} else {
+		c.Acknowledge = one
+	}
+	for a := range acknowledgements(c) {
+		if t := f.w.truth.tasks[a.GetTaskId().GetValue()]; t != nil && t.owner == f.id {
+			if u := t.update(a.GetUuid()); u != nil {
+				u.ackSent = true
+			}
 		}
 	}
-	f.call(&schedulerpb.Call{Type: schedulerpb.Call_ACKNOWLEDGE.Enum(), Acknowledge: &schedulerpb.Call_Acknowledge{
-		AgentId: agent, TaskId: task, Uuid: uuid,
-	}})
+	f.call(c)
+}
+
+// acknowledgements are all of an ACKNOWLEDGE.
+func acknowledgements(c *schedulerpb.Call) iter.Seq[*schedulerpb.Call_Acknowledge] {
+	return func(yield func(*schedulerpb.Call_Acknowledge) bool) {
+		if c.Acknowledge != nil && !yield(c.Acknowledge) {
+			return
+		}
+		for _, a := range c.Acknowledgements {
+			if !yield(a) {
+				return
+			}
+		}
+	}
 }
 
 func (f *scheduler) operationStatus(s *mesos.OperationStatus) {

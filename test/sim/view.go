@@ -367,13 +367,14 @@ func (m *masterProcess) took(c *schedulerpb.Call) {
 	w := m.w
 	switch c.GetType() {
 	case schedulerpb.Call_ACKNOWLEDGE:
-		a := c.GetAcknowledge()
-		t := w.truth.tasks[a.GetTaskId().GetValue()]
-		if t == nil || t.owner != c.GetFrameworkId().GetValue() {
-			return
-		}
-		if u := t.update(a.GetUuid()); u != nil && u.delivered && u.ackedAt == 0 {
-			u.ackedAt, u.ackEpoch, u.ackBoots = w.now, m.epoch, u.m.boots
+		for a := range acknowledgements(c) {
+			t := w.truth.tasks[a.GetTaskId().GetValue()]
+			if t == nil || t.owner != c.GetFrameworkId().GetValue() {
+				continue
+			}
+			if u := t.update(a.GetUuid()); u != nil && u.delivered && u.ackedAt == 0 {
+				u.ackedAt, u.ackEpoch, u.ackBoots = w.now, m.epoch, u.m.boots
+			}
 		}
 	case schedulerpb.Call_KILL:
 		t := w.truth.tasks[c.GetKill().GetTaskId().GetValue()]
