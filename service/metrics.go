@@ -49,6 +49,18 @@ func newMetrics() *metrics {
 	return m
 }
 
+// watch measures whether the store refuses.
+func (m *metrics) watch(w *writer) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stoa_service_store_refuses", Help: "1 while the store takes no writes, and so the service none.",
+	}, func() float64 {
+		if err, _ := w.refusing(); err != nil {
+			return 1
+		}
+		return 0
+	}))
+}
+
 func (m *metrics) stepped(in state.Input, took time.Duration) {
 	m.steps.Took(in)
 	m.step.Observe(took.Seconds())

@@ -210,6 +210,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		metrics: metrics, abdicated: make(chan struct{}, 1), asked: make(map[state.Token]chan state.Result),
 	}
 	defer r.events.Close()
+	metrics.watch(r.log)
 	callbacks, err := newCallbacks(ctx, cfg, lead, r.events)
 	if err != nil {
 		return err

@@ -90,15 +90,15 @@ type server struct {
 	bodies  *request.Bodies
 	origins *http.CrossOriginProtection
 	busy    chan struct{} // nil: no bound
-	meters  meters
+	meters  *meters
 }
 
 // New makes the handler of the leader.
 func New(c Config) http.Handler {
 	s := &server{
 		Config: c, bodies: request.NewBodies(maxBody, bodyTimeout, bodies), origins: http.NewCrossOriginProtection(),
+		meters: newMeters(),
 	}
-	s.meters.began = time.Now()
 	if s.Realm == "" {
 		s.Realm = "Mesosphere"
 	}
@@ -114,7 +114,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := segments(r.URL.Path)
 	stream := len(path) == 2 && path[0] == "v2" && path[1] == "events"
 	counted := &counter{ResponseWriter: w}
-	s.meters.begin()
+	s.meters.begin(stream)
 	defer func() { s.meters.end(r.Method, counted.status, time.Since(began), stream) }()
 	w = counted
 	s.headers(w, r)

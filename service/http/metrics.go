@@ -6,10 +6,15 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	stoameter "github.com/stoa-kernel/stoa/internal/meter"
 )
 
 // meters count requests.
@@ -18,34 +23,71 @@ type meters struct {
 	active   atomic.Int64
 	requests atomic.Int64
 	nanos    atomic.Int64
+	streams  atomic.Int64    // of events, at the moment
 	classes  [6]atomic.Int64 // 1xx to 5xx at 1 to 5
 	// deployments that requests began, and that were too many.
 	deployments, dismissed atomic.Int64
 	all                    timer
 	methods                [len(timed)]timer
 
+	registry  *prometheus.Registry
+	byCode    *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+
 	mu    sync.Mutex
 	rates [6]meter // of classes
+}
+
+func newMeters() *meters {
+	m := &meters{
+		began: time.Now(), registry: prometheus.NewRegistry(),
+		byCode: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stoa_service_http_requests_total", Help: "Requests answered, by method and status.",
+		}, []string{"method", "code"}),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "stoa_service_http_request_seconds", Help: "Time from a request to the end of its answer, by method; without streams of events.",
+			Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30, 100},
+		}, []string{"method"}),
+	}
+	m.registry.MustRegister(m.byCode, m.durations)
+	return m
 }
 
 // timed are the methods whose requests are timed by themselves.
 var timed = [...]string{"get", "post", "put", "delete"}
 
-func (m *meters) begin() {
+// labelled are the methods that have a label of their own.
+var labelled = append([]string{"head", "patch", "options"}, timed[:]...)
+
+func (m *meters) begin(stream bool) {
 	m.active.Add(1)
 	m.requests.Add(1)
+	if stream {
+		m.streams.Add(1)
+	}
 }
 
 // end counts a request that took so long; streams last as long as they like.
 func (m *meters) end(method string, status int, took time.Duration, stream bool) {
 	m.active.Add(-1)
 	now := time.Now()
-	if !stream {
+	method = strings.ToLower(method)
+	label := method
+	if !slices.Contains(labelled, method) {
+		label = "other" // clients may think of any
+	}
+	if stream {
+		m.streams.Add(-1)
+	} else {
 		m.nanos.Add(int64(took))
 		m.all.took(now, took)
-		if n := slices.Index(timed[:], strings.ToLower(method)); n >= 0 {
+		m.durations.WithLabelValues(label).Observe(took.Seconds())
+		if n := slices.Index(timed[:], method); n >= 0 {
 			m.methods[n].took(now, took)
 		}
+	}
+	if status > 0 { // else nobody was there any more to be answered
+		m.byCode.WithLabelValues(label, strconv.Itoa(status)).Inc()
 	}
 	if class := status / 100; class > 0 && class < len(m.classes) {
 		m.classes[class].Add(1)
@@ -90,7 +132,8 @@ func (s *server) counters() map[string]int64 {
 	return all
 }
 
-// gauges under Marathon's names (docs/metrics.md of Marathon 1.10).
+// gauges under Marathon's names (docs/metrics.md of Marathon 1.10); it has none of
+// instances that wait, or are healthy or not.
 func (s *server) gauges() map[string]float64 {
 	t := s.View.Totals()
 	waiting := 0
@@ -99,15 +142,19 @@ func (s *server) gauges() map[string]float64 {
 	}
 	up := time.Since(s.meters.began).Seconds()
 	return map[string]float64{
-		"marathon.apps.active":              float64(t.Apps),
-		"marathon.pods.active":              0,
-		"marathon.groups.active":            float64(t.Groups),
-		"marathon.deployments.active":       float64(t.Deployments),
-		"marathon.instances.running":        float64(t.Running),
-		"marathon.instances.staged":         float64(t.Staged),
-		"marathon.instances.inflight-kills": float64(t.Killing),
-		"marathon.instances.waiting":        float64(waiting),
-		"marathon.http.requests.active":     float64(s.meters.active.Load()),
+		"marathon.apps.active":               float64(t.Apps),
+		"marathon.pods.active":               0,
+		"marathon.groups.active":             float64(t.Groups),
+		"marathon.deployments.active":        float64(t.Deployments),
+		"marathon.instances.running":         float64(t.Running),
+		"marathon.instances.staged":          float64(t.Staged),
+		"marathon.instances.inflight-kills":  float64(t.Killing),
+		"marathon.instances.launch-overdue":  float64(t.Overdue),
+		"marathon.instances.waiting":         float64(waiting),
+		"marathon.instances.healthy":         float64(t.Healthy),
+		"marathon.instances.unhealthy":       float64(t.Unhealthy),
+		"marathon.http.event-streams.active": float64(s.meters.streams.Load()),
+		"marathon.http.requests.active":      float64(s.meters.active.Load()),
 		// A term of the leader lasts as long as its server.
 		"marathon.leadership.duration": up,
 		"marathon.uptime":              time.Since(s.Info.Started).Seconds(),
@@ -152,6 +199,7 @@ func (c *call) prometheus() {
 	r.Header.Del("Accept-Encoding")
 	r.Header.Set("Accept", "text/plain;version=0.0.4")
 	c.Metrics.ServeHTTP(c.w, r)
+	stoameter.Handler(c.meters.registry).ServeHTTP(c.w, r)
 	var b bytes.Buffer
 	gauges := c.gauges()
 	metric := func(name, kind string, value float64) {

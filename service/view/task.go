@@ -22,6 +22,16 @@ func isStaged(i *instance.Instance) bool {
 	return i.TaskState == "" || i.TaskState == "TASK_STAGING"
 }
 
+// isOverdue reports whether a task is killed because it did not run in time: only for that
+// is one killed that does not run yet and whose instance is wanted.
+func isOverdue(i *instance.Instance) bool {
+	switch i.Condition {
+	case instance.Provisioned, instance.Staging, instance.Starting:
+		return i.Goal == instance.GoalRunning && !i.KillingSince.IsZero()
+	}
+	return false
+}
+
 func isRunning(i *instance.Instance) bool { return i.TaskState == "TASK_RUNNING" }
 
 // tally adds an instance to counts, or takes it away (as Marathon 1.10,

@@ -57,6 +57,10 @@ type Totals struct {
 	Apps, Groups, Deployments int
 	// Staged, Running and Killing instances; those being killed are not among the others.
 	Staged, Running, Killing int
+	// Healthy and Unhealthy instances, of those that have checks and were told of.
+	Healthy, Unhealthy int
+	// Overdue instances did not run in time, and are killed for it.
+	Overdue int
 }
 
 // New makes an empty one.
@@ -203,6 +207,15 @@ func (v *view) count(a *entry, i *instance.Instance, by int) {
 		v.totals.Staged += by
 	case isRunning(i):
 		v.totals.Running += by
+	}
+	switch healthy, unhealthy := health(i); {
+	case unhealthy:
+		v.totals.Unhealthy += by
+	case healthy:
+		v.totals.Healthy += by
+	}
+	if isOverdue(i) {
+		v.totals.Overdue += by
 	}
 	if !i.Preview {
 		tally(&a.counts, i, by)

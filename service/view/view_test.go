@@ -324,3 +324,27 @@ func BenchmarkChangeOfOneAmong100000(b *testing.B) {
 		v.Apply(changed(running("/x", n%100_000), nil))
 	}
 }
+
+// What operators watch over: how many instances are sick, and how many did not come up in
+// time. One that is not wanted any more is only being killed.
+func TestTotals(t *testing.T) {
+	v := New()
+	one, two, three := running("/x", 1), running("/x", 2), running("/x", 3)
+	late := func(i *instance.Instance) {
+		i.Condition, i.TaskState, i.KillingSince = instance.Staging, "TASK_STAGING", began
+	}
+	v.Apply(state.ChangedApp{ID: "/x", App: definition("/x")},
+		changed(one, func(i *instance.Instance) { i.Health = []instance.Health{{Known: true, Alive: true}} }),
+		changed(two, func(i *instance.Instance) { i.Health = []instance.Health{{Known: true}} }),
+		changed(three, late))
+	if got, want := v.Totals(), (Totals{Apps: 1, Running: 2, Killing: 1, Healthy: 1, Unhealthy: 1, Overdue: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	v.Apply(changed(two, nil), changed(three, func(i *instance.Instance) {
+		late(i)
+		i.Goal = instance.GoalDecommissioned
+	}))
+	if got, want := v.Totals(), (Totals{Apps: 1, Running: 2, Killing: 1, Healthy: 1}); got != want {
+		t.Errorf("afterwards %+v, want %+v", got, want)
+	}
+}
