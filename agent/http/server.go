@@ -34,7 +34,8 @@ type Limits struct {
 	// Body is the longest request body in bytes: 12 MiB, so that what an executor
 	// sends fits a frame to the master.
 	Body int
-	// Bodies is how many bytes of bodies above 64 KiB are held at a time: 24 MiB.
+	// Bodies is how many bytes of bodies above 64 KiB are held at a time, and about how many
+	// of heavy calls decoded from bodies: 16 MiB.
 	Bodies int64
 	// BodyTimeout is for how long a body may take to arrive: 30 s.
 	BodyTimeout time.Duration
@@ -49,7 +50,7 @@ type Limits struct {
 
 func (l *Limits) defaults() {
 	set(&l.Body, 12<<20)
-	set(&l.Bodies, 24<<20)
+	set(&l.Bodies, 16<<20)
 	set(&l.BodyTimeout, 30*time.Second)
 	set(&l.WriteTimeout, 10*time.Second)
 	set(&l.AnswerTimeout, time.Minute)

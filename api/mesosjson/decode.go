@@ -79,7 +79,13 @@ func (d *decoder) field(m protoreflect.Message, f *fieldInfo) *Error {
 	case d.peek() == 'n':
 		return d.literal("null")
 	case f.list:
-		return d.list(func() protoreflect.List { return m.Mutable(f.desc).List() }, f, 0)
+		var list protoreflect.List
+		return d.list(func() protoreflect.List {
+			if list == nil {
+				list = m.Mutable(f.desc).List()
+			}
+			return list
+		}, f, 0)
 	case f.mapped:
 		return d.mapping(m, f)
 	case f.message != nil:
@@ -202,7 +208,7 @@ func (d *decoder) scalar(f *fieldInfo) (protoreflect.Value, *Error) {
 	var none protoreflect.Value
 	switch c := d.peek(); {
 	case c == '"':
-		text, e := d.text()
+		text, e := d.text(true)
 		if e != nil {
 			return none, e
 		}

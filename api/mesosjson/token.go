@@ -2,6 +2,7 @@ package mesosjson
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -101,7 +102,7 @@ func (t *tokenizer) key(first bool) (key []byte, more bool, e *Error) {
 	if t.peek() != '"' {
 		return nil, false, t.fail("a quoted field name was expected, found " + t.found())
 	}
-	if key, e = t.text(); e != nil {
+	if key, e = t.text(true); e != nil {
 		return nil, false, e
 	}
 	t.space()
@@ -117,7 +118,7 @@ func (t *tokenizer) key(first bool) (key []byte, more bool, e *Error) {
 func (t *tokenizer) skip() *Error {
 	switch c := t.peek(); {
 	case c == '"':
-		_, e := t.text()
+		_, e := t.text(false)
 		return e
 	case c == '-' || '0' <= c && c <= '9':
 		_, e := t.number()
@@ -212,8 +213,8 @@ func numberLen(b []byte) int {
 }
 
 // text reads the string at the current position. The bytes are good until the next
-// string is read.
-func (t *tokenizer) text() ([]byte, *Error) {
+// string is read; unless wanted they are not to be looked at.
+func (t *tokenizer) text(wanted bool) ([]byte, *Error) {
 	t.pos++
 	start := t.pos
 	ascii := true
@@ -227,9 +228,14 @@ func (t *tokenizer) text() ([]byte, *Error) {
 			}
 			return t.in[start:i], nil
 		case c == '\\':
-			t.scratch = append(t.scratch[:0], t.in[start:i]...)
 			t.pos = i
-			return t.escaped(start)
+			t.scratch = t.scratch[:0]
+			if wanted {
+				// As a rule all of it: what is appended piece by piece leaves as much again behind.
+				t.scratch = slices.Grow(t.scratch, max(0, i-start+bytes.IndexByte(t.in[i:], '"')))
+				t.scratch = append(t.scratch, t.in[start:i]...)
+			}
+			return t.escaped(start, wanted)
 		case c < ' ':
 			t.pos = i
 			return nil, t.fail("control characters in a string must be escaped")
@@ -242,55 +248,71 @@ func (t *tokenizer) text() ([]byte, *Error) {
 }
 
 // escaped reads the rest of a string from its first escape on.
-func (t *tokenizer) escaped(start int) ([]byte, *Error) {
+func (t *tokenizer) escaped(start int, wanted bool) ([]byte, *Error) {
 	for t.pos < len(t.in) {
-		c := t.in[t.pos]
-		switch {
+		switch c := t.in[t.pos]; {
 		case c == '"':
+			text := t.scratch
+			if !wanted { // escapes are valid, so the rest is if they are with it
+				text = t.in[start:t.pos]
+			}
 			t.pos++
-			if !utf8.Valid(t.scratch) {
+			if !utf8.Valid(text) {
 				t.pos = start
 				return nil, t.fail("this string is not valid UTF-8")
 			}
-			return t.scratch, nil
+			return text, nil
+		case c == '\\':
+			r, e := t.escape()
+			if e != nil {
+				return nil, e
+			}
+			if wanted {
+				t.scratch = utf8.AppendRune(t.scratch, r)
+			}
 		case c < ' ':
 			return nil, t.fail("control characters in a string must be escaped")
-		case c != '\\':
-			t.scratch = append(t.scratch, c)
-			t.pos++
-			continue
-		}
-		if t.pos+1 >= len(t.in) {
-			break
-		}
-		switch c = t.in[t.pos+1]; c {
-		case '"', '\\', '/':
-		case 'b':
-			c = '\b'
-		case 'f':
-			c = '\f'
-		case 'n':
-			c = '\n'
-		case 'r':
-			c = '\r'
-		case 't':
-			c = '\t'
-		case 'u':
-			r, n := unicodeEscape(t.in[t.pos:])
-			if n == 0 {
-				return nil, t.fail(`\u must be followed by four hexadecimal digits of a character, or of both halves of a surrogate pair`)
-			}
-			t.scratch = utf8.AppendRune(t.scratch, r)
-			t.pos += n
-			continue
 		default:
-			return nil, t.fail("unknown escape in a string")
+			if wanted {
+				t.scratch = append(t.scratch, c)
+			}
+			t.pos++
 		}
-		t.scratch = append(t.scratch, c)
-		t.pos += 2
 	}
-	t.pos = len(t.in)
 	return nil, t.fail("the text ends inside a string")
+}
+
+// escape reads the escape at the current position.
+func (t *tokenizer) escape() (rune, *Error) {
+	if t.pos+1 >= len(t.in) {
+		t.pos = len(t.in)
+		return 0, t.fail("the text ends inside a string")
+	}
+	c := t.in[t.pos+1]
+	switch c {
+	case '"', '\\', '/':
+	case 'b':
+		c = '\b'
+	case 'f':
+		c = '\f'
+	case 'n':
+		c = '\n'
+	case 'r':
+		c = '\r'
+	case 't':
+		c = '\t'
+	case 'u':
+		r, n := unicodeEscape(t.in[t.pos:])
+		if n == 0 {
+			return 0, t.fail(`\u must be followed by four hexadecimal digits of a character, or of both halves of a surrogate pair`)
+		}
+		t.pos += n
+		return r, nil
+	default:
+		return 0, t.fail("unknown escape in a string")
+	}
+	t.pos += 2
+	return rune(c), nil
 }
 
 // unicodeEscape reads \uXXXX, or two of them if they are a surrogate pair, and returns

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/metrics"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -18,30 +20,69 @@ import (
 
 const (
 	// first is what is held of any body before more of it has come.
-	first = 4 << 10
-	// small is the length up to which a body is read without asking the budget.
+	first = 1 << 10
+	// small is the length up to which a body is read without asking the budget, into the heap.
 	small = 64 << 10
-	// large is from what length on a body is given room for all that was announced, rather
-	// than twice what came: each doubling leaves its half to the collector.
+	// light is what a decoded call may cost without asking for room.
+	light = 256 << 10
+	// safe is the length up to which no body's call can cost as much.
+	safe = 3 << 10
+	// dirty is from what cost on a call is collected before another gets its room: by itself
+	// the collector would wait for as much again as lives, and let several pile up.
+	dirty = 4 << 20
+	// large is the length above which bodies have a budget of their own, so that those which
+	// are not so large do not wait for them.
 	large = 1 << 20
-	// patience is how long a large body waits for the budget.
-	patience = 5 * time.Second
+	// patience is how long a body waits for the budget, and a heavy call for room.
+	patience = 8 * time.Second
+	// Once it has got its share of the budget, a body has to arrive within haste and a second
+	// for each perSecond of its bytes: others wait for it.
+	haste     = 5 * time.Second
+	perSecond = 1 << 20
 )
 
 // Bodies reads the bodies of requests. It is safe for concurrent use.
 type Bodies struct {
-	limit   int
-	timeout time.Duration
-	budget  *semaphore.Weighted
-	// decoding lets one large body at a time be decoded, so that small ones find a
+	limit         int
+	timeout       time.Duration
+	middle, large *room
+	// calls is for what heavy calls cost once they are decoded.
+	calls *room
+	// decoding lets one heavy call at a time be decoded, so that light ones find a
 	// processor free.
 	decoding *semaphore.Weighted
 }
 
-// NewBodies reads bodies of at most limit bytes that arrive within timeout, and holds at
-// most budget bytes of those above 64 KiB at a time.
+// room is some bytes to be shared.
+type room struct {
+	*semaphore.Weighted
+	size int64
+}
+
+func newRoom(size int64) *room { return &room{semaphore.NewWeighted(size), size} }
+
+var noRoom = &Refusal{http.StatusServiceUnavailable, "Too many large requests at once: try again later"}
+
+// take waits for n bytes, but not for good; what is more than all there is takes all. It
+// returns what is to be released.
+func (r *room) take(ctx context.Context, n int64) (int64, *Refusal) {
+	n = min(n, r.size)
+	if r.TryAcquire(n) {
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if r.Acquire(ctx, n) != nil {
+		return 0, noRoom
+	}
+	return n, nil
+}
+
+// NewBodies reads bodies of at most limit bytes that arrive within timeout. It holds at
+// most budget bytes of those above 64 KiB at a time, three quarters of them for those above
+// 1 MiB, and until they are released about as many of the calls decoded from bodies.
 func NewBodies(limit int, timeout time.Duration, budget int64) *Bodies {
-	return &Bodies{limit, timeout, semaphore.NewWeighted(budget), semaphore.NewWeighted(1)}
+	return &Bodies{limit, timeout, newRoom(budget / 4), newRoom(budget / 4 * 3), newRoom(budget), semaphore.NewWeighted(1)}
 }
 
 // Deadlines gives a request's body its time to arrive, and the client the time answer after
@@ -59,59 +100,60 @@ func (b *Bodies) Deadlines(w http.ResponseWriter, r *http.Request, answer time.D
 
 // Body is a request's body.
 type Body struct {
-	// Bytes are the whole of it, or what had come when it was refused.
+	// Bytes are the whole of it, or what had come when it was refused. They are good until
+	// Release and must not be kept beyond it.
 	Bytes []byte
 
-	of    *Bodies
+	far   region // where Bytes are, if they are many
+	from  *room  // nil: nothing was taken
 	taken int64
 }
 
-// Release gives the body's memory back to the budget; Bytes are gone. It may be called on
-// a body that was refused, and again.
+// Release gives the body's memory back; Bytes are gone. It may be called on a body that
+// was refused, and again.
 func (b *Body) Release() {
 	b.Bytes = nil
-	if b.taken > 0 {
-		b.of.budget.Release(b.taken)
-		b.taken = 0
+	b.far.free()
+	if b.from != nil {
+		b.from.Release(b.taken)
+		b.from = nil
 	}
-}
-
-// take lets the body grow by n bytes.
-func (b *Body) take(ctx context.Context, n int64) *Refusal {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if b.of.budget.Acquire(ctx, n) != nil {
-		return &Refusal{http.StatusServiceUnavailable, "Too many large requests at once: try again later"}
-	}
-	b.taken += n
-	return nil
 }
 
 // Read takes in a whole body, in bounded time and memory. The body is never nil and must
 // be released.
 func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) {
-	body := &Body{of: b}
+	body := &Body{}
 	if r.ContentLength > int64(b.limit) {
 		return body, b.tooLong()
 	}
-	// A length that is announced is not yet a body: memory comes with the bytes.
-	size := int64(512)
+	most := b.limit + 1 // one byte more than may come shows that it does
 	if r.ContentLength >= 0 {
-		size = min(r.ContentLength+1, first)
+		most = int(r.ContentLength) + 1
 	}
-	body.Bytes = make([]byte, 0, size)
+	began, timeout := time.Now(), b.timeout
+	// A length that is announced is not yet a body: memory comes with the bytes.
+	body.Bytes = make([]byte, 0, min(most, first))
 	for {
 		if have := body.Bytes; len(have) == cap(have) {
-			size := min(2*cap(have), b.limit+1)
-			if size > large && r.ContentLength > 0 {
-				size = max(len(have), int(r.ContentLength)) + 1 // so much came that the rest is believed
-			}
-			if size > small {
-				if refused := body.take(r.Context(), int64(size)-body.taken); refused != nil {
+			size := min(4*cap(have), most)
+			if size > small && body.from == nil {
+				// All it may need at once: two that wait for each other would get nowhere.
+				from := b.middle
+				if most > large {
+					from = b.large
+				}
+				taken, refused := from.take(r.Context(), int64(most))
+				if refused != nil {
 					return body, refused
 				}
+				body.from, body.taken = from, taken
+				timeout = min(b.timeout, time.Since(began)+haste+time.Duration(most)*time.Second/perSecond)
+				_ = http.NewResponseController(w).SetReadDeadline(began.Add(timeout)) // as in Deadlines
 			}
-			body.Bytes = append(make([]byte, 0, size), have...)
+			if !body.grow(size) {
+				return body, noRoom
+			}
 		}
 		n, err := r.Body.Read(body.Bytes[len(body.Bytes):cap(body.Bytes)])
 		body.Bytes = body.Bytes[:len(body.Bytes)+n]
@@ -124,9 +166,9 @@ func (b *Bodies) Read(w http.ResponseWriter, r *http.Request) (*Body, *Refusal) 
 			return body, nil
 		}
 		if err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() {
-				return body, &Refusal{http.StatusRequestTimeout, fmt.Sprintf("The body did not arrive within %v", b.timeout)}
+			var late net.Error
+			if errors.As(err, &late) && late.Timeout() {
+				return body, &Refusal{http.StatusRequestTimeout, fmt.Sprintf("The body did not arrive within %v", timeout.Round(time.Millisecond))}
 			}
 			return body, &Refusal{http.StatusBadRequest, "The body could not be read: " + Clip(err.Error())}
 		}
@@ -137,9 +179,40 @@ func (b *Bodies) tooLong() *Refusal {
 	return &Refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is longer than %d bytes", b.limit)}
 }
 
-// Call reads a body and decodes the v1 call in it into m. What the body took of the budget
-// is kept until release, since m is about as large; release is never nil and may be called
-// again.
+// grow gives Bytes the capacity size. It is false if the system has no memory.
+func (b *Body) grow(size int) bool {
+	have := b.Bytes
+	if size <= small {
+		b.Bytes = append(make([]byte, 0, size), have...)
+		return true
+	}
+	moves := b.far != nil // with what is in it
+	if err := b.far.grow(size); err != nil {
+		return false
+	}
+	if !moves {
+		copy(b.far, have)
+	}
+	b.Bytes = b.far[:len(have)]
+	return true
+}
+
+// collect runs the collector, unless what lives is so much that it would take long: there
+// a heavy call more or less makes no difference.
+func collect() {
+	const much = 128 << 20
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	if metrics.Read(live); live[0].Value.Uint64() < much {
+		runtime.GC()
+	}
+}
+
+// errRefused ends a decoding before it begins.
+var errRefused = errors.New("refused")
+
+// Call reads a body and decodes the v1 call in it into m. A heavy call takes part of the
+// room there is for such until release, which is never nil and may be called again; what
+// is kept longer is not counted.
 func (b *Bodies) Call(w http.ResponseWriter, r *http.Request, m proto.Message) (release func(), refused *Refusal) {
 	nothing := func() {}
 	values, ok := r.Header["Content-Type"]
@@ -151,27 +224,80 @@ func (b *Bodies) Call(w http.ResponseWriter, r *http.Request, m proto.Message) (
 		return nothing, &Refusal{http.StatusUnsupportedMediaType, fmt.Sprintf("Expecting 'Content-Type' of %v or %v", codec.JSON, codec.Protobuf)}
 	}
 	body, refused := b.Read(w, r)
+	defer body.Release()
 	if refused != nil {
-		return body.Release, refused
+		return nothing, refused
 	}
-	defer func() { body.Bytes = nil }()
-	if len(body.Bytes) > small {
-		if err := b.decoding.Acquire(r.Context(), 1); err != nil {
-			return body.Release, &Refusal{http.StatusServiceUnavailable, "The client did not wait"}
+	release = nothing
+	var err error
+	if len(body.Bytes) <= safe {
+		err = c.Unmarshal(body.Bytes, m)
+	} else {
+		h := &heavy{Bodies: b, ctx: r.Context()}
+		defer h.decoded()
+		if err = c.UnmarshalIn(body.Bytes, m, h.room); err != nil {
+			h.release()
 		}
-		defer b.decoding.Release(1)
+		release, refused = h.release, h.refused
 	}
-	err := c.Unmarshal(body.Bytes, m)
 	switch {
 	case err == nil:
-		return body.Release, nil
+		return release, nil
+	case refused != nil:
 	case errors.Is(err, codec.ErrTooMany):
-		return body.Release, &Refusal{http.StatusRequestEntityTooLarge, "The body holds " + err.Error()}
+		refused = &Refusal{http.StatusRequestEntityTooLarge, "The body holds " + err.Error()}
 	case c == codec.Protobuf:
-		return body.Release, &Refusal{http.StatusBadRequest, "Failed to parse body into Call protobuf: " + Clip(err.Error())}
+		refused = &Refusal{http.StatusBadRequest, "Failed to parse body into Call protobuf: " + Clip(err.Error())}
 	case json.Valid(body.Bytes):
-		return body.Release, &Refusal{http.StatusBadRequest, "Failed to convert JSON into Call protobuf: " + Clip(err.Error())}
+		refused = &Refusal{http.StatusBadRequest, "Failed to convert JSON into Call protobuf: " + Clip(err.Error())}
 	default:
-		return body.Release, &Refusal{http.StatusBadRequest, "Failed to parse body into JSON: " + Clip(err.Error())}
+		refused = &Refusal{http.StatusBadRequest, "Failed to parse body into JSON: " + Clip(err.Error())}
 	}
+	return nothing, refused
+}
+
+// heavy is what a call takes while it is decoded and after.
+type heavy struct {
+	*Bodies
+	ctx     context.Context
+	taken   int64 // of calls
+	alone   bool  // of those being decoded
+	refused *Refusal
+}
+
+// room gets what a call of that cost needs to be decoded.
+func (h *heavy) room(cost int) error {
+	if cost <= light {
+		return nil
+	}
+	if h.taken, h.refused = h.calls.take(h.ctx, int64(cost)); h.refused != nil {
+		return errRefused
+	}
+	if err := h.decoding.Acquire(h.ctx, 1); err != nil {
+		h.refused = &Refusal{http.StatusServiceUnavailable, "The client did not wait"}
+		return errRefused
+	}
+	h.alone = true
+	return nil
+}
+
+// decoded lets the next one be decoded.
+func (h *heavy) decoded() {
+	if h.alone {
+		h.decoding.Release(1)
+	}
+}
+
+// release gives the room back, once.
+func (h *heavy) release() {
+	taken := h.taken
+	h.taken = 0
+	if taken < dirty {
+		h.calls.Release(taken)
+		return
+	}
+	go func() { // until the collector is through
+		collect()
+		h.calls.Release(taken)
+	}()
 }

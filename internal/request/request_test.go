@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -53,43 +54,84 @@ func TestRefusalsSayBackLittle(t *testing.T) {
 	}
 }
 
+// all reports whether nothing of a room is taken.
+func (r *room) all() bool {
+	ok := r.TryAcquire(r.size)
+	if ok {
+		r.Release(r.size)
+	}
+	return ok
+}
+
 // TestLargeBodiesShareABudget: a body waits for it, gives up in time, and gives it back.
 func TestLargeBodiesShareABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBodies(1<<20, time.Second, 1<<20)
-		large := bytes.Repeat([]byte("x"), 600<<10)
-		read := func(content []byte) (*Body, *Refusal) {
-			return b.Read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", bytes.NewReader(content)))
+		b := NewBodies(4<<20, time.Second, 4<<20)
+		read := func(size int) (*Body, *Refusal) {
+			content := bytes.Repeat([]byte("x"), size)
+			body, refused := b.Read(httptest.NewRecorder(), httptest.NewRequest("POST", "/", bytes.NewReader(content)))
+			if refused == nil && !bytes.Equal(body.Bytes, content) {
+				t.Errorf("of %d bytes %d came", size, len(body.Bytes))
+			}
+			return body, refused
 		}
-		first, refused := read(large)
-		if refused != nil || !bytes.Equal(first.Bytes, large) {
-			t.Fatalf("%d bytes, %+v", len(first.Bytes), refused)
+		for _, size := range []int{600 << 10, 4 << 20} { // the second has to take all there is
+			first, refused := read(size)
+			if refused != nil {
+				t.Fatalf("%+v", refused)
+			}
+			began := time.Now()
+			second, refused := read(size)
+			if refused == nil || refused.Status != 503 || time.Since(began) != patience {
+				t.Fatalf("a second body after %v: %+v", time.Since(began), refused)
+			}
+			second.Release()
+			for _, size := range []int{small / 2, small, 4<<20 + 300<<10 - size} {
+				other, refused := read(min(size, 3<<20))
+				if refused != nil {
+					t.Fatalf("a body of %d bytes waits for those of another size: %+v", size, refused)
+				}
+				other.Release()
+			}
+			go func() {
+				<-time.After(patience / 2)
+				first.Release()
+				first.Release() // no more than it took
+			}()
+			third, refused := read(size)
+			if refused != nil {
+				t.Fatalf("nothing was given back: %+v", refused)
+			}
+			third.Release()
 		}
-		began := time.Now()
-		second, refused := read(large)
-		if refused == nil || refused.Status != 503 || time.Since(began) != patience {
-			t.Fatalf("a second body after %v: %+v", time.Since(began), refused)
-		}
-		second.Release()
-		little, refused := read(large[:small/2])
-		if refused != nil || len(little.Bytes) != small/2 {
-			t.Fatalf("a small body waits for large ones: %+v", refused)
-		}
-		little.Release()
-		go func() {
-			<-time.After(patience / 2)
-			first.Release()
-			first.Release() // no more than it took
-		}()
-		third, refused := read(large)
-		if refused != nil {
-			t.Fatalf("nothing was given back: %+v", refused)
-		}
-		third.Release()
-		if !b.budget.TryAcquire(1<<20) || b.budget.TryAcquire(1) {
+		if !b.middle.all() || !b.large.all() {
 			t.Error("the budget is not what it was")
 		}
 	})
+}
+
+// TestLargeBodiesStayOffTheHeap: those of any way of coming, however often they grow.
+func TestLargeBodiesStayOffTheHeap(t *testing.T) {
+	content := strings.Repeat("0123456789abcde\n", 12<<20/16)
+	for _, length := range []int64{-1, 12 << 20} {
+		r := httptest.NewRequest("POST", "/", iotest.HalfReader(strings.NewReader(content)))
+		r.ContentLength = length
+		b := NewBodies(12<<20, time.Second, 16<<20)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		body, refused := b.Read(httptest.NewRecorder(), r)
+		runtime.ReadMemStats(&after)
+		if refused != nil || string(body.Bytes) != content {
+			t.Fatalf("announced %d: %+v, %d bytes came", length, refused, len(body.Bytes))
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 4*small {
+			t.Errorf("announced %d: %d bytes of the heap for a body of %d", length, took, len(content))
+		}
+		body.Release()
+		if body.far != nil || !b.large.all() {
+			t.Error("something is kept")
+		}
+	}
 }
 
 func TestBodiesThatAreRefused(t *testing.T) {
@@ -113,7 +155,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		if refused == nil || refused.Status != tt.status || refused.Message != tt.message {
 			t.Errorf("%s: %+v", name, refused)
 		}
-		if !b.budget.TryAcquire(1 << 20) {
+		if !b.middle.all() || !b.large.all() {
 			t.Errorf("%s: keeps some of the budget", name)
 		}
 	}
@@ -130,13 +172,15 @@ func TestCallsThatAreRefused(t *testing.T) {
 		status            int
 		message           string
 	}{
-		"no type":      {"", `{}`, 400, "Expecting 'Content-Type' to be present"},
-		"another type": {"text/plain", `{}`, 415, "Expecting 'Content-Type' of application/json or application/x-protobuf"},
-		"parameters":   {"application/json; charset=utf-8", `{}`, 415, "Expecting 'Content-Type' of"},
-		"no JSON":      {"application/json", `{`, 400, "Failed to parse body into JSON: "},
-		"no call":      {"application/json", `{"type":{}}`, 400, "Failed to convert JSON into Call protobuf: "},
-		"no protobuf":  {"application/x-protobuf", "\xff", 400, "Failed to parse body into Call protobuf: "},
-		"too many":     {"application/json", `{"x":[` + strings.Repeat("{},", 210_000) + `{}]}`, 413, "The body holds more than 200000 messages"},
+		"no type":                 {"", `{}`, 400, "Expecting 'Content-Type' to be present"},
+		"another type":            {"text/plain", `{}`, 415, "Expecting 'Content-Type' of application/json or application/x-protobuf"},
+		"parameters":              {"application/json; charset=utf-8", `{}`, 415, "Expecting 'Content-Type' of"},
+		"no JSON":                 {"application/json", `{`, 400, "Failed to parse body into JSON: "},
+		"no call":                 {"application/json", `{"type":{}}`, 400, "Failed to convert JSON into Call protobuf: "},
+		"no protobuf":             {"application/x-protobuf", "\xff", 400, "Failed to parse body into Call protobuf: "},
+		"too many of no messages": {"application/json", `{"x":[` + strings.Repeat("0,", 210_000) + `0]}`, 413, "The body holds more than 200000 elements of lists"},
+		"no call, and much of it": {"application/json", `{"type":{},"x":[` + strings.Repeat("{},", 100_000) + `0]}`, 400, "Failed to convert JSON into Call protobuf: "},
+		"too many":                {"application/json", `{"x":[` + strings.Repeat("{},", 210_000) + `{}]}`, 413, "The body holds more than 200000 messages"},
 	} {
 		r := httptest.NewRequest("POST", "/", strings.NewReader(tt.body))
 		if tt.contentType != "" {
@@ -148,31 +192,55 @@ func TestCallsThatAreRefused(t *testing.T) {
 		if refused == nil || refused.Status != tt.status || !strings.HasPrefix(refused.Message, tt.message) {
 			t.Errorf("%s: %+v", name, refused)
 		}
-		if !b.budget.TryAcquire(1 << 20) {
+		if !b.middle.all() || !b.large.all() || !b.calls.all() || !b.decoding.TryAcquire(1) {
 			t.Fatalf("%s: keeps some of the budget", name)
 		}
-		b.budget.Release(1 << 20)
+		b.decoding.Release(1)
 	}
 }
 
-// TestCallKeepsItsShare: what is decoded is as large as the body, and counts until it is
-// released.
-func TestCallKeepsItsShare(t *testing.T) {
-	b := NewBodies(1<<20, time.Second, 1<<20)
-	r := httptest.NewRequest("POST", "/", strings.NewReader(`{"type":"GET_HEALTH"}`+strings.Repeat(" ", 200<<10)))
-	r.Header.Set("Content-Type", "application/json")
-	call := new(agentpb.Call)
-	release, refused := b.Call(httptest.NewRecorder(), r, call)
-	if refused != nil || call.GetType() != agentpb.Call_GET_HEALTH {
-		t.Fatalf("%v, %+v", call, refused)
-	}
-	if b.budget.TryAcquire(1 << 20) {
-		t.Error("the budget was given back before the call was done with")
-	}
-	release()
-	if !b.budget.TryAcquire(1 << 20) {
-		t.Error("the budget was not given back")
-	}
+// TestHeavyCallsShareRoom: what is decoded counts until it is released, the body only until
+// it is decoded.
+func TestHeavyCallsShareRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBodies(1<<20, time.Second, 1<<20)
+		call := func(body string) (func(), *Refusal) {
+			r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			call := new(agentpb.Call)
+			release, refused := b.Call(httptest.NewRecorder(), r, call)
+			if refused == nil && call.GetType() != agentpb.Call_GET_HEALTH {
+				t.Errorf("decoded: %v", call)
+			}
+			if !b.middle.all() || !b.large.all() {
+				t.Error("a body is kept that was decoded")
+			}
+			return release, refused
+		}
+		const light = `{"type":"GET_HEALTH"}`
+		heavy := `{"type":"GET_HEALTH","x":[` + strings.Repeat("{},", 20_000) + `{}]}` // shorter than 64 KiB
+		release, refused := call(heavy)
+		if refused != nil || b.calls.all() {
+			t.Fatalf("%+v, or it takes no room", refused)
+		}
+		began := time.Now()
+		if _, refused := call(heavy); refused == nil || refused.Status != 503 || time.Since(began) != patience {
+			t.Fatalf("another one after %v: %+v", time.Since(began), refused)
+		}
+		if _, refused := call(light); refused != nil {
+			t.Fatalf("a light one waits: %+v", refused)
+		}
+		release()
+		release()
+		synctest.Wait()
+		if release, refused = call(heavy); refused != nil {
+			t.Fatalf("nothing was given back: %+v", refused)
+		}
+		release()
+		if !b.calls.all() {
+			t.Error("the room is not what it was")
+		}
+	})
 }
 
 // TestSlowBody: a body that does not come costs its sender the connection, in time.

@@ -29,7 +29,9 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 		return
 	}
 	call := new(masterpb.Call)
-	if refused := s.call(w, r, call); refused != nil {
+	release, refused := s.bodies.Call(w, r, call)
+	defer release()
+	if refused != nil {
 		refused.Write(w)
 		return
 	}
@@ -43,6 +45,7 @@ func (s *Server) operator(w http.ResponseWriter, r *http.Request, _ string) {
 	}
 	kind := call.GetType()
 	if write := reads[kind]; write != nil {
+		release() // of the call no more than that is needed, and the client may read slowly
 		p := s.reply(w, r, c.String())
 		p.Close(write(s.View.Root(), p, c))
 		return

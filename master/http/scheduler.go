@@ -26,7 +26,9 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 		return
 	}
 	call := new(schedulerpb.Call)
-	if refused := s.call(w, r, call); refused != nil {
+	release, refused := s.bodies.Call(w, r, call)
+	defer release()
+	if refused != nil {
 		refused.Write(w)
 		return
 	}
@@ -48,6 +50,7 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 			request.Refuse(w, http.StatusBadRequest, "Subscribe calls should not include the 'Mesos-Stream-Id' header")
 			return
 		}
+		release() // the stream may last
 		if err := s.Streams.Serve(w, r, c, "", call); errors.Is(err, session.ErrClosed) {
 			request.Refuse(w, http.StatusServiceUnavailable, err.Error())
 		}
@@ -64,8 +67,11 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 		return
 	}
 	share(call)
-	if !s.room(w, r, call) {
-		return
+	if len(call.GetAccept().GetOperations()) > 0 {
+		release() // others must not wait for the agents it launches on
+		if !s.room(w, r, call) {
+			return
+		}
 	}
 	a, ok := s.ask(r.Context(), w, func(t state.Token) state.Input {
 		return state.Call{Token: t, Stream: stream, Call: call}

@@ -15,8 +15,6 @@ import (
 	"net/http"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	mesos "github.com/stoa-kernel/stoa/api/mesos/v1"
 	"github.com/stoa-kernel/stoa/internal/build"
 	"github.com/stoa-kernel/stoa/internal/frame"
@@ -29,7 +27,8 @@ import (
 type Limits struct {
 	// Body is the longest request body in bytes: 12 MiB.
 	Body int
-	// Bodies is how many bytes of bodies above 64 KiB are held at a time: 24 MiB.
+	// Bodies is how many bytes of bodies above 64 KiB are held at a time, and about how many
+	// of heavy calls decoded from bodies: 16 MiB.
 	Bodies int64
 	// HeaderTimeout is for how long a request's header may take to arrive: 10 s.
 	HeaderTimeout time.Duration
@@ -46,7 +45,7 @@ type Limits struct {
 // WithDefaults is l with its zero values replaced.
 func (l Limits) WithDefaults() Limits {
 	set(&l.Body, 12<<20)
-	set(&l.Bodies, 24<<20)
+	set(&l.Bodies, 16<<20)
 	set(&l.HeaderTimeout, 10*time.Second)
 	set(&l.BodyTimeout, 30*time.Second)
 	set(&l.WriteTimeout, 10*time.Second)
@@ -139,13 +138,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case found.anyone || s.leading(w, r):
 		found.serve(w, r, below)
 	}
-}
-
-// call reads and decodes a v1 call into m.
-func (s *Server) call(w http.ResponseWriter, r *http.Request, m proto.Message) *request.Refusal {
-	release, refused := s.bodies.Call(w, r, m)
-	release() // the budget is for reading: what the loop takes outlives the request
-	return refused
 }
 
 // leading answers 307 or 503 unless this process leads and has recovered.

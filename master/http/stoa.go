@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -22,6 +23,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// maxOwn is the longest body of a call of Stoa's own: it names something, and may wait long.
+const maxOwn = 64 << 10
+
+func tooLong(w http.ResponseWriter) {
+	request.Refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("This call is longer than %d bytes", maxOwn))
+}
+
 // kill is POST /stoa/v1/kill: an operator kills a task, whoever's it is.
 //
 //	{"framework_id": "…", "task_id": "…", "grace_period": "10s"}
@@ -33,6 +41,10 @@ func (s *Server) kill(w http.ResponseWriter, r *http.Request, rest string) {
 	defer b.Release()
 	if refused != nil {
 		refused.Write(w)
+		return
+	}
+	if len(b.Bytes) > maxOwn {
+		tooLong(w)
 		return
 	}
 	var in struct {
@@ -117,7 +129,9 @@ func (s *Server) agentFiles(w http.ResponseWriter, r *http.Request, rest string)
 		return
 	}
 	call := new(agentpb.Call)
-	if refused := s.call(w, r, call); refused != nil {
+	release, refused := s.bodies.Call(w, r, call)
+	defer release()
+	if refused != nil {
 		refused.Write(w)
 		return
 	}
@@ -139,6 +153,10 @@ func (s *Server) agentFiles(w http.ResponseWriter, r *http.Request, rest string)
 		return
 	default:
 		request.Refuse(w, http.StatusNotImplemented, kind.String()+" is not put through to agents: ask the agent itself")
+		return
+	}
+	if proto.Size(call) > maxOwn {
+		tooLong(w)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.Limits.FilesTimeout)
