@@ -174,6 +174,46 @@ func TestAClientThatLeavesIsReported(t *testing.T) {
 	}
 }
 
+func TestAcknowledgementsOfASubscription(t *testing.T) {
+	s, server, in, _ := streams(t)
+	_, id := open(t, server, in, codec.JSON.String())
+	ack := func(stream state.Stream, framework string, uuids ...string) bool {
+		call := &schedulerpb.Call{FrameworkId: &mesos.FrameworkID{Value: &framework}}
+		for _, u := range uuids {
+			call.Acknowledgements = append(call.Acknowledgements, &schedulerpb.Call_Acknowledge{TaskId: &mesos.TaskID{Value: proto.String("t" + u)}, Uuid: []byte(u)})
+		}
+		if len(uuids) == 1 {
+			call.Acknowledge, call.Acknowledgements = call.Acknowledgements[0], nil
+		}
+		return s.Acknowledged(stream, call)
+	}
+	if ack(id, "f", "1") {
+		t.Error("noted before the framework was told that it is subscribed")
+	}
+	s.Send(id, subscribed())
+	for _, u := range []string{"1", "2", "3", "4"} {
+		s.Send(id, &schedulerpb.Event{Update: &schedulerpb.Event_Update{Status: &mesos.TaskStatus{
+			TaskId: &mesos.TaskID{Value: proto.String("t" + u)}, State: mesos.TaskState_TASK_RUNNING.Enum(), Uuid: []byte(u),
+		}}})
+	}
+	if ack(id, "g", "1") || ack("x", "f", "1") || ack(id, "", "1") {
+		t.Error("noted for a framework or stream that is not this one")
+	}
+	if n := s.Unacked.Load(); n != 4 {
+		t.Errorf("%d updates in flight, want 4", n)
+	}
+	if !ack(id, "f", "1") || !ack(id, "f", "2", "2", "forged", "3") {
+		t.Error("not noted")
+	}
+	if n := s.Unacked.Load(); n != 1 {
+		t.Errorf("%d updates in flight, want 1", n)
+	}
+	s.Close(id)
+	if ack(id, "f", "4") {
+		t.Error("noted on a stream that ends")
+	}
+}
+
 // deaf subscribes on a connection that is never read beyond the header.
 func deaf(t *testing.T, server *httptest.Server, in inputs) (*bufio.Reader, state.Stream) {
 	t.Helper()
