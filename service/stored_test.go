@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -141,6 +142,7 @@ func TestStoreThatRefuses(t *testing.T) {
 		c.expect(404, "GET", "/v2/apps/other", "", nil)
 		c.expect(201, "POST", "/v2/apps", `{"id":"/other","cmd":"sleep 1"}`, nil)
 		c.settled()
+		synctest.Wait() // for the last one to say so
 		if n := launched.Load(); n != 4 {
 			t.Errorf("%d tasks were launched", n)
 		}

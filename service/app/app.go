@@ -21,6 +21,8 @@ type Options struct {
 	AcceptedRoles string
 	// NewGroupEnforceRole is "off" or "top".
 	NewGroupEnforceRole string
+	// Executor is that of apps which name none; "" is "//cmd", the kernel's own.
+	Executor string
 	// PortMin and PortMax bound automatic service ports; PortMax itself is not used.
 	PortMin, PortMax int
 	// MaxApps bounds the tree; 0 is no bound.

@@ -310,8 +310,11 @@ func (v *verdict) additions(a *marathon.App) {
 	if p := a.PreStop; p != nil {
 		v.when((p.Command == "") == (p.HTTP == nil), "/preStop", "must have exactly one of command and http")
 		v.when(p.TimeoutSeconds <= 0, "/preStop/timeoutSeconds", "got "+decimal(p.TimeoutSeconds)+", expected more than 0.0")
-		v.when(p.Command != "" && a.Executor != "" && a.Executor != "//cmd", "/preStop/command",
-			"is run by agents in tasks of theirs, and the app has an executor of its own; use preStop.http")
+		const agents = "is run by agents in tasks of theirs, and the app "
+		custom := func(executor string) bool { return executor != "" && executor != "//cmd" }
+		v.when(p.Command != "" && custom(a.Executor), "/preStop/command", agents+"has an executor of its own; use preStop.http")
+		v.when(p.Command != "" && a.Executor == "" && custom(v.o.Executor), "/preStop/command",
+			agents+"gets "+v.o.Executor+" as its executor (--executor); use preStop.http, or \"executor\": \"//cmd\"")
 		if p.HTTP != nil {
 			v.when(p.HTTP.PortIndex < 0 || p.HTTP.PortIndex >= portCount(a), "/preStop/http/portIndex",
 				"must address an element of the ports array or container port mappings.")

@@ -70,6 +70,9 @@ func (r row) judge(t *testing.T) *Fault {
 	if o.Features["no-default-network"] {
 		o.DefaultNetwork = ""
 	}
+	if o.Features["executor"] {
+		o.Executor = "/bin/mine"
+	}
 	d, err := Decode(r.JSON)
 	if err != nil {
 		return err.(*Fault)

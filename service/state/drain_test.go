@@ -135,3 +135,44 @@ func TestPreStopCommand(t *testing.T) {
 		t.Errorf("told of %s", got)
 	}
 }
+
+// TestPreStopCommandOfAnotherExecutor: where the default executor is a program of the
+// user's, apps cannot have a command, and those that have it from before are told of.
+func TestPreStopCommandOfAnotherExecutor(t *testing.T) {
+	const body = `{"cmd":"one","cpus":0.1,"mem":16,"preStop":{"command":"bye"},"upgradeStrategy":{"drainSeconds":3}}`
+	w := newWorld(t, 1, 3)
+	w.run(time.Second)
+	put := func(id string) Result {
+		t.Helper()
+		r, _ := w.ask(func(q Request) Input {
+			d := w.draft(body)
+			d.ID = id
+			return UpdateApps{Request: q, Drafts: []*app.Draft{d}, Single: true}
+		}, false)
+		return r
+	}
+	if r := put("/web"); r.Fault != nil {
+		t.Fatal(r.Fault)
+	}
+	w.run(w.now + 3*time.Second)
+	w.executor = "/bin/mine"
+	w.die("for another executor")
+	w.run(w.now + 5*time.Second)
+	if r := put("/other"); r.Fault == nil || r.Fault.Status != 422 {
+		t.Errorf("answered %+v", r)
+	}
+	w.events = nil
+	if r, ok := w.ask(func(q Request) Input { return KillTasks{Request: q, App: "/web", All: true} }, false); !ok || r.Fault != nil {
+		t.Fatal(r.Fault)
+	}
+	w.run(w.now + 20*time.Second)
+	var told []string
+	for _, e := range w.events {
+		if u, ok := e.(marathon.StatusUpdate); ok && u.TaskStatus == "TASK_KILLING" {
+			told = append(told, u.Message)
+		}
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "preStop.command is not run") {
+		t.Errorf("told %q", told)
+	}
+}

@@ -71,7 +71,12 @@ func (s *Service) drain(i *instance.Instance) {
 	}
 	i = with(i, func(c *instance.Instance) { c.DrainUntil = s.now.Wall.Add(pause) })
 	s.set(i, safe)
-	s.publishStatus(i, "TASK_KILLING", "draining before it is killed")
+	what := "draining before it is killed"
+	if def.PreStop != nil && def.PreStop.Command != "" {
+		// Nobody can write that, but it was stored before the service got its --executor.
+		what += "; preStop.command is not run, as the app's executor is none of Stoa's"
+	}
+	s.publishStatus(i, "TASK_KILLING", what)
 	s.after(pause, timerDrain, i.ID)
 	if def.PreStop != nil {
 		s.emit(PreStop{Instance: i, App: def})

@@ -72,6 +72,7 @@ func (c *Config) defaults() {
 	set(&c.Decline, 120*time.Second)
 	set(&c.Revive, 200*time.Millisecond)
 	set(&c.Reconcile, 10*time.Minute)
+	c.App.Executor = c.Task.Executor
 	if c.MaxDeployments == 0 {
 		c.MaxDeployments = 100
 	}

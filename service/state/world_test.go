@@ -16,6 +16,7 @@ import (
 	"github.com/stoa-kernel/stoa/service/app"
 	"github.com/stoa-kernel/stoa/service/deploy"
 	"github.com/stoa-kernel/stoa/service/instance"
+	"github.com/stoa-kernel/stoa/service/match"
 )
 
 // world is a kernel, a store and the service on them, in virtual time from one seed.
@@ -27,13 +28,15 @@ type world struct {
 	queue []pending // by time
 	seq   int
 
-	core   *Service
-	term   int // counts restarts of the service: what was for an earlier one is dropped
-	down   bool
-	timer  int
-	token  Token
-	answer map[Token]Result
-	events []marathon.Event
+	core *Service
+	// executor is the default one, "" for the kernel's.
+	executor string
+	term     int // counts restarts of the service: what was for an earlier one is dropped
+	down     bool
+	timer    int
+	token    Token
+	answer   map[Token]Result
+	events   []marathon.Event
 	// watched are the tasks whose readiness is asked for, by instance.
 	watched map[string]string
 	storage
@@ -146,6 +149,7 @@ func (w *world) config() Config {
 	return Config{
 		Seed: w.rng.Uint64(), App: app.Options{PortMin: 10000, PortMax: 20000, Role: "*"},
 		KillRetry: 5 * time.Second, MaxVersions: 3, ReservationTimeout: 3 * time.Second, Reconcile: 10 * time.Second,
+		Task: match.TaskOptions{Executor: w.executor},
 	}
 }
 
