@@ -166,7 +166,10 @@ func (b backups) restore(ctx context.Context, uri string) error {
 	defer f.Close()
 	records, err := readBackup(f)
 	if err == nil {
-		_, _, err = recovered(records)
+		var whole []store.Record
+		if _, whole, err = unpack(records); err == nil {
+			_, _, err = recovered(whole, nil)
+		}
 	}
 	if err != nil {
 		return unprocessable("restore: %s is of no use: %v; nothing was done", name, err)

@@ -1,9 +1,11 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,23 +24,50 @@ import (
 // Keys that the core does not know of; its own are in service/state.
 const (
 	keyAll       = "service/"
+	keyApps      = "service/apps/"
 	keyFramework = "service/framework"
 	keyEvents    = "service/events/"
 	keyCallbacks = "service/callbacks"
 )
 
 // load reads all that the store kept.
-func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events.Stored, err error) {
+func load(ctx context.Context, s store.Store) (in state.Recovered, kept []events.Stored, p *packs, err error) {
 	records, err := s.Load(ctx, keyAll)
 	if err != nil {
-		return in, nil, fmt.Errorf("service: %w", err)
+		return in, nil, nil, fmt.Errorf("service: %w", err)
 	}
-	return recoveredBy(runtime.GOMAXPROCS(0), records)
+	if p, records, err = unpack(records); err != nil {
+		return in, nil, nil, err
+	}
+	if in, kept, err = recoveredBy(runtime.GOMAXPROCS(0), records); err != nil {
+		return in, nil, nil, err
+	}
+	p.know(in.Instances)
+	return in, kept, p, nil
 }
 
 // recoveredBy has so many goroutines decode: of 100,000 instances it is most of the time
-// until the service is back.
+// until the service is back. Of the apps' versions, of which there may be 50 each, it
+// decodes those that are needed: what the tree, a deployment or an instance has.
 func recoveredBy(n int, records []store.Record) (in state.Recovered, kept []events.Stored, err error) {
+	var apps, rest []store.Record
+	for _, r := range records {
+		if strings.HasPrefix(r.Key, keyApps) {
+			apps = append(apps, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	if in, kept, err = decodedBy(n, rest, nil); err != nil {
+		return in, nil, err
+	}
+	versions, _, err := decodedBy(n, apps, needed(apps, in))
+	in.Apps = versions.Apps
+	return in, kept, err
+}
+
+// decodedBy has n goroutines decode, each its share, of apps only those that are needed.
+func decodedBy(n int, records []store.Record, need map[string]bool) (in state.Recovered, kept []events.Stored, err error) {
 	type part struct {
 		in   state.Recovered
 		kept []events.Stored
@@ -48,7 +77,7 @@ func recoveredBy(n int, records []store.Record) (in state.Recovered, kept []even
 	for i := range parts {
 		share := records[len(records)*i/n : len(records)*(i+1)/n]
 		group.Go(func() (err error) {
-			parts[i].in, parts[i].kept, err = recovered(share)
+			parts[i].in, parts[i].kept, err = recovered(share, need)
 			return err
 		})
 	}
@@ -71,8 +100,51 @@ func recoveredBy(n int, records []store.Record) (in state.Recovered, kept []even
 	return in, kept, nil
 }
 
-// recovered is what records say.
-func recovered(records []store.Record) (in state.Recovered, kept []events.Stored, err error) {
+// versionOf takes the key of an app's version apart.
+func versionOf(key string) (id string, v marathon.Version) {
+	id, version := path.Split(strings.TrimPrefix(key, keyApps))
+	return "/" + strings.TrimSuffix(id, "/"), marathon.Version(version)
+}
+
+// needed are the keys of the versions of apps that the core must have whole: the last one
+// that the tree knows, and what deployments and instances name.
+func needed(apps []store.Record, in state.Recovered) map[string]bool {
+	need := make(map[string]bool)
+	last := make(map[string]string) // of each app
+	for _, r := range apps {
+		id, v := versionOf(r.Key)
+		if old := last[id]; v <= in.Version && old < r.Key {
+			last[id] = r.Key
+		}
+	}
+	for _, key := range last {
+		need[key] = true
+	}
+	use := func(id string, v marathon.Version) { need[keyApps+strings.TrimPrefix(id, "/")+"/"+string(v)] = true }
+	for _, p := range in.Plans {
+		for _, c := range p.Changes {
+			use(c.App, c.Old)
+			use(c.App, c.New)
+		}
+	}
+	type version struct {
+		app     string
+		version marathon.Version
+	}
+	used := make(map[version]bool)
+	for _, i := range in.Instances {
+		if v := (version{i.App, i.Version}); !used[v] {
+			used[v] = true
+			use(i.App, i.Version)
+		}
+	}
+	return need
+}
+
+// recovered is what records say. Versions of apps that are not needed come without their
+// definition; need is nil if all are.
+func recovered(records []store.Record, need map[string]bool) (in state.Recovered, kept []events.Stored, err error) {
+	var instances instance.Reader
 	for _, r := range records {
 		kind, _, _ := strings.Cut(strings.TrimPrefix(r.Key, keyAll), "/")
 		switch kind {
@@ -81,7 +153,12 @@ func recovered(records []store.Record) (in state.Recovered, kept []events.Stored
 		case "roots":
 			err = decodeTo(r, &in.Roots)
 		case "apps":
-			err = decodeTo(r, &in.Apps)
+			if need == nil || need[r.Key] || removal(r) {
+				err = decodeTo(r, &in.Apps)
+				break
+			}
+			id, v := versionOf(r.Key)
+			in.Apps = append(in.Apps, state.StoredApp{ID: id, Version: v})
 		case "groups":
 			err = decodeTo(r, &in.Groups)
 		case "backoff":
@@ -91,8 +168,10 @@ func recovered(records []store.Record) (in state.Recovered, kept []events.Stored
 		case "events":
 			err = decodeTo(r, &kept)
 		case "instances":
-			i := new(instance.Instance)
-			err = decode(r, i)
+			i, wrong := instances.Read(r.Value)
+			if wrong != nil {
+				err = undecodable(r, wrong)
+			}
 			in.Instances = append(in.Instances, i)
 		case "plans":
 			err = decodeTo(r, &in.Plans)
@@ -110,9 +189,16 @@ func recovered(records []store.Record) (in state.Recovered, kept []events.Stored
 	return in, kept, nil
 }
 
+// removal reports whether a version of an app may be its removal, which has no definition.
+func removal(r store.Record) bool { return bytes.HasPrefix(r.Value, []byte(`{"app":null`)) }
+
+func undecodable(r store.Record, err error) error {
+	return fmt.Errorf("service: %s does not decode (%w): %w", r.Key, err, store.ErrCorrupt)
+}
+
 func decode(r store.Record, to any) error {
 	if err := json.Unmarshal(r.Value, to); err != nil {
-		return fmt.Errorf("service: %s does not decode (%w): %w", r.Key, err, store.ErrCorrupt)
+		return undecodable(r, err)
 	}
 	return nil
 }
@@ -127,7 +213,7 @@ type history struct{ store store.Store }
 
 // versions of an app, newest first; removals among them.
 func (h history) versions(ctx context.Context, id string) ([]state.StoredApp, error) {
-	records, err := h.store.Load(ctx, keyAll+"apps/"+strings.TrimPrefix(id, "/")+"/")
+	records, err := h.store.Load(ctx, keyApps+strings.TrimPrefix(id, "/")+"/")
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +284,7 @@ func (h history) lives(ctx context.Context, group string) ([]life, error) {
 		}
 	}
 	below := strings.TrimPrefix(group, "/")
-	records, err := h.store.Load(ctx, keyAll+"apps/"+below+"/")
+	records, err := h.store.Load(ctx, keyApps+below+"/")
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +320,7 @@ func (h history) group(ctx context.Context, id string, v marathon.Version) (*sta
 	if below != "" {
 		below += "/"
 	}
-	records, err := h.store.Load(ctx, keyAll+"apps/"+below)
+	records, err := h.store.Load(ctx, keyApps+below)
 	if err != nil {
 		return nil, err
 	}

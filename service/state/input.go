@@ -31,7 +31,9 @@ type (
 	Recovered struct {
 		Version marathon.Version
 		// Roots are the versions of the tree that are kept.
-		Roots       []marathon.Version
+		Roots []marathon.Version
+		// Apps are all versions that are kept. The last one of the tree at Version and those
+		// that instances and deployments have come with their definition.
 		Apps        []StoredApp
 		Groups      []StoredGroup
 		Instances   []*instance.Instance

@@ -78,11 +78,13 @@ func (s *Service) recoverApp(versions []StoredApp, root marathon.Version) *marat
 			s.save(keyApp+key(v.ID)+"/"+string(v.Version), nil)
 			continue
 		}
-		if def = v.App; def == nil {
+		if def = v.App; v.Deleted {
 			a.removed = v.Version
-		} else {
-			a.uses[v.Version] = v.App
-			a.stored = append(a.stored, v.Version)
+			continue
+		}
+		a.stored = append(a.stored, v.Version)
+		if def != nil {
+			a.uses[v.Version] = def
 		}
 	}
 	a.def = def
