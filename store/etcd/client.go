@@ -12,6 +12,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,13 +90,36 @@ func newClient(c *clientv3.Client, freeSpace func(context.Context) error) *clien
 	return &client{etcd: c, freeSpace: freeSpace, ctx: ctx, cancel: cancel}
 }
 
+// pageBytes is about how much one read of Load brings, of at most mostRecords, and
+// firstPage how many records the first one does. Each read walks over all keys that are
+// left: few large ones are cheaper.
+const (
+	pageBytes   = 16 << 20
+	mostRecords = 50_000
+	firstPage   = 1000
+)
+
 func (c *client) Load(ctx context.Context, prefix string) ([]store.Record, error) {
-	const page = 1000
+	for {
+		out, err := c.load(ctx, prefix)
+		switch {
+		case err == nil:
+			return out, nil
+		case !errors.Is(err, rpctypes.ErrCompacted): // else that state is gone: take the one of now
+			return nil, fmt.Errorf("load %s*: %w", prefix, err)
+		}
+	}
+}
+
+// load reads all pages from one revision.
+func (c *client) load(ctx context.Context, prefix string) ([]store.Record, error) {
 	var (
 		out      []store.Record
 		from     = dataPrefix + prefix
 		end      = clientv3.GetPrefixRangeEnd(from)
 		revision int64
+		page     = int64(firstPage)
+		size     int64
 	)
 	for {
 		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
@@ -104,16 +128,19 @@ func (c *client) Load(ctx context.Context, prefix string) ([]store.Record, error
 		}
 		resp, err := c.etcd.Get(ctx, from, opts...)
 		if err != nil {
-			return nil, fmt.Errorf("load %s*: %w", prefix, err)
+			return nil, err
 		}
 		revision = resp.Header.Revision
+		out = slices.Grow(out, int(resp.Count)) // what was left, this page included
 		for _, kv := range resp.Kvs {
-			out = append(out, store.Record{Key: strings.TrimPrefix(string(kv.Key), dataPrefix), Value: kv.Value})
+			size += int64(len(kv.Key) + len(kv.Value))
+			out = append(out, store.Record{Key: string(kv.Key[len(dataPrefix):]), Value: kv.Value})
 		}
 		if !resp.More {
 			return out, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		page = min(max(1, pageBytes*int64(len(out))/size), mostRecords)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -36,9 +37,27 @@ type Server struct {
 	etcd *embed.Etcd
 }
 
-// keepRevisions is how much history the embedded server keeps before compaction.
-// Nothing here reads old revisions; a little history serves whoever debugs.
-const keepRevisions = "1000"
+// What a start has to read grows with these: the history that is left in the database, and
+// the log since the last snapshot. A commit of ours has up to a mebibyte.
+const (
+	// keepRevisions is how much history is kept at each compaction, every 5 min. A load
+	// that takes several reads needs a little of it.
+	keepRevisions = "100"
+	// snapshotEvery so many commits a snapshot makes what of the log is before it needless.
+	snapshotEvery = 500
+	// catchUp is how much of the log stays in memory, for members that there are none of.
+	catchUp = 10
+	// segment of the log, in bytes: it is read from the segment on that has the last
+	// snapshot. Two of them are always there.
+	segment = 16 << 20
+	// keepSegments that are needless, beside those in use.
+	keepSegments = 1
+	// defragment at a start if that frees so many MiB; it takes as long as writing what is
+	// left. Otherwise what was freed is used again.
+	defragment = 512
+)
+
+func init() { wal.SegmentSizeBytes = segment }
 
 // Embed starts the server, in well under a second on a warm disk.
 func Embed(ctx context.Context, cfg EmbedConfig) (*Server, error) {
@@ -56,7 +75,8 @@ func Embed(ctx context.Context, cfg EmbedConfig) (*Server, error) {
 	// Elections of one: short ticks only shorten the start.
 	c.TickMs, c.ElectionMs = 20, 100
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModeRevision, keepRevisions
-	c.BootstrapDefragThresholdMegabytes = 64
+	c.BootstrapDefragThresholdMegabytes = defragment
+	c.SnapshotCount, c.SnapshotCatchUpEntries, c.MaxWalFiles = snapshotEvery, catchUp, keepSegments
 	c.QuotaBackendBytes = cfg.QuotaBytes
 	log, _, err := zap.Open(filepath.Join(cfg.Dir, "etcd.log"))
 	if err != nil {
