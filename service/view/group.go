@@ -42,22 +42,7 @@ func (v *View) Group(id string) *Group {
 func (v *View) HasGroup(id string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if id == "/" || v.groups[id] != nil {
-		return true
-	}
-	prefix := id + "/"
-	for a := range v.order.from(&entry{id: prefix}) {
-		if strings.HasPrefix(a.id, prefix) {
-			return true
-		}
-		break
-	}
-	for g := range v.groups {
-		if strings.HasPrefix(g, prefix) {
-			return true
-		}
-	}
-	return false
+	return id == "/" || v.inside[id] > 0
 }
 
 // Tree puts apps and definitions of groups below id together.
@@ -102,19 +87,13 @@ func parent(id string) string {
 	return "/"
 }
 
-// countGroups without "/": those that are defined and those that apps are in.
-func (v *view) countGroups() int {
-	seen := make(map[string]bool)
-	add := func(id string) {
-		for ; id != "/" && !seen[id]; id = parent(id) {
-			seen[id] = true
+// fill counts what is in a group and all groups above it once more, or with -1 once
+// less. Those that anything is in are there: they are defined or apps are below them.
+func (v *view) fill(id string, by int) {
+	for ; id != "/"; id = parent(id) {
+		if v.inside[id] += by; v.inside[id] == 0 {
+			delete(v.inside, id)
 		}
 	}
-	for a := range v.order.from(&entry{}) {
-		add(parent(a.id))
-	}
-	for id := range v.groups {
-		add(id)
-	}
-	return len(seen)
+	v.totals.Groups = len(v.inside)
 }

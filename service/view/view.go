@@ -29,6 +29,8 @@ type view struct {
 	order     list[*entry] // those with a definition
 	instances map[string]*instance.Instance
 	groups    map[string]*app.Group
+	// inside counts, for each group but "/", the definitions and apps in it and below.
+	inside map[string]int
 	// deployments in the order they began.
 	deployments []*deploy.Deployment
 	queued      map[string]*entry
@@ -54,6 +56,7 @@ type entry struct {
 
 // Totals count what there is at a moment.
 type Totals struct {
+	// Groups without "/": those that are defined and those that apps are in.
 	Apps, Groups, Deployments int
 	// Staged, Running and Killing instances; those being killed are not among the others.
 	Staged, Running, Killing int
@@ -70,6 +73,7 @@ func New() *View {
 		order:     list[*entry]{compare: func(a, b *entry) int { return cmp.Compare(a.id, b.id) }},
 		instances: make(map[string]*instance.Instance),
 		groups:    make(map[string]*app.Group),
+		inside:    make(map[string]int),
 		queued:    make(map[string]*entry),
 	}}
 }
@@ -89,11 +93,7 @@ func (v *view) apply(e state.Effect) {
 	case state.ChangedApp:
 		v.changedApp(e)
 	case state.ChangedGroup:
-		if e.Group == nil {
-			delete(v.groups, e.ID)
-		} else {
-			v.groups[e.ID] = e.Group
-		}
+		v.changedGroup(e)
 	case state.ChangedInstance:
 		v.changedInstance(e)
 	case state.ChangedDeployment:
@@ -144,15 +144,30 @@ func (v *view) changedApp(e state.ChangedApp) {
 	case e.App == nil && a.def != nil:
 		v.order.drop(a)
 		v.totals.Apps--
+		v.fill(parent(e.ID), -1)
 	case e.App != nil && a.def == nil:
 		v.order.put(a)
 		v.totals.Apps++
+		v.fill(parent(e.ID), +1)
 	}
 	a.def, a.text = e.App, nil
 	if e.App != nil {
 		a.text = &fragment{of: e.App}
 	}
 	v.forget(a)
+}
+
+func (v *view) changedGroup(e state.ChangedGroup) {
+	_, old := v.groups[e.ID]
+	switch {
+	case e.Group != nil && !old:
+		v.fill(e.ID, +1)
+	case e.Group == nil && old:
+		v.fill(e.ID, -1)
+	}
+	if v.groups[e.ID] = e.Group; e.Group == nil {
+		delete(v.groups, e.ID)
+	}
 }
 
 // byStaging orders instances: as they were staged, those that wait first.
@@ -334,7 +349,5 @@ func (v *View) Queue() []*state.Queue {
 func (v *View) Totals() Totals {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	t := v.totals
-	t.Groups = v.countGroups()
-	return t
+	return v.totals
 }
