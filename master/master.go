@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	nethttp "net/http"
 	"sync/atomic"
 	"time"
@@ -93,8 +94,10 @@ func Run(ctx context.Context, c Config) error {
 	status := http.Status{Info: masterInfo(c.State.MasterID, c.State.Version, at)}
 	m.status.Store(&status)
 
-	serving := make(chan error, 1)
-	go func() { serving <- m.web.Serve(limited) }() // ends with m.close
+	serving := make(chan error, 2)
+	for _, l := range []net.Listener{limited, m.again} {
+		go func() { serving <- m.web.Serve(l) }() // ends with m.close
+	}
 	defer m.close()
 	if c.Listening != nil {
 		c.Listening(url)
@@ -164,6 +167,7 @@ type master struct {
 	streams *session.Streams
 	links   *session.Links
 	web     *nethttp.Server
+	again   *listen.Again
 	status  atomic.Pointer[http.Status]
 	closed  atomic.Bool
 }
@@ -175,7 +179,7 @@ func assemble(c Config, began time.Time) *master {
 		inputs: make(chan state.Input, backlog),
 		done:   make(chan struct{}),
 	}
-	m := &master{loop: l}
+	m := &master{loop: l, again: listen.NewAgain()}
 	l.streams = &session.Streams{Submit: l.submit, Log: c.Log}
 	l.links = &session.Links{Submit: l.submit, Log: c.Log}
 	if ping := c.State.AgentPingInterval; ping > 0 {
@@ -187,13 +191,13 @@ func assemble(c Config, began time.Time) *master {
 	l.commits = newCommitter(nil, func(took time.Duration) { l.metrics.persist.Observe(took.Seconds()) })
 	l.server = http.New(http.Config{
 		Submit: l.submit, Done: l.done, Streams: l.streams, Links: l.links, View: l.view,
-		Status: func() http.Status { return *m.status.Load() }, Metrics: meter.Handler(l.metrics.registry),
+		Status: func() http.Status { return *m.status.Load() }, Metrics: meter.Handler(l.metrics.registry), Back: m.again.Give,
 		Log: c.Log, Version: c.State.Version, Started: began, Limits: c.Limits,
 	})
 	m.web = &nethttp.Server{
 		Handler:           l.server,
 		ReadHeaderTimeout: c.Limits.WithDefaults().HeaderTimeout,
-		IdleTimeout:       30 * time.Minute, // a framework's second connection may be quiet for long
+		IdleTimeout:       http.IdleTimeout,
 		MaxHeaderBytes:    64 << 10,
 		ConnContext:       listen.Context,
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelWarn),
@@ -215,6 +219,7 @@ func (m *master) close() {
 	}
 	m.streams.CloseAll()
 	m.links.CloseAll()
+	m.loop.server.CloseTaken()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if m.web.Shutdown(ctx) != nil {

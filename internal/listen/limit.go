@@ -171,6 +171,9 @@ func Context(ctx context.Context, c net.Conn) context.Context {
 	if secured, ok := c.(*tls.Conn); ok {
 		c = secured.NetConn()
 	}
+	if back, ok := c.(*resumed); ok {
+		c = back.Conn
+	}
 	return context.WithValue(ctx, contextKey{}, c)
 }
 

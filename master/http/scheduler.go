@@ -63,8 +63,11 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 			return
 		}
 	}
-	if kind == schedulerpb.Call_ACKNOWLEDGE && s.acknowledge(w, r, stream, call) {
-		return
+	if kind == schedulerpb.Call_ACKNOWLEDGE {
+		release() // the connection may last
+		if s.acknowledge(w, r, stream, call) {
+			return
+		}
 	}
 	share(call)
 	if len(call.GetAccept().GetOperations()) > 0 {
@@ -79,22 +82,6 @@ func (s *Server) scheduler(w http.ResponseWriter, r *http.Request, _ string) {
 	if ok {
 		s.finish(w, r, c, a)
 	}
-}
-
-// acknowledge answers an ACKNOWLEDGE of the framework that subscribed on the stream as soon
-// as the loop has it: nothing but that could be refused, and 202 promises no more. There is
-// one for every status update, so waiting for the loop is dear. It returns false if it is
-// for the core to judge.
-func (s *Server) acknowledge(w http.ResponseWriter, r *http.Request, stream state.Stream, call *schedulerpb.Call) bool {
-	if !s.Streams.Acknowledged(stream, call) {
-		return false
-	}
-	if err := s.desk.tell(r.Context(), s.Submit, state.Call{Stream: stream, Call: call}); err != nil {
-		s.unanswered(r.Context(), w, err)
-		return true
-	}
-	w.WriteHeader(http.StatusAccepted)
-	return true
 }
 
 // room holds an ACCEPT back while an agent it launches on has too much waiting for it.

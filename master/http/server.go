@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -83,6 +84,9 @@ type Config struct {
 	View    *view.View
 	// Status is asked for every request, from many goroutines.
 	Status func() Status
+	// Back takes a connection that was taken from the http.Server which serves this, and
+	// what was read of it and is to be read again.
+	Back func(c net.Conn, read []byte)
 	// Metrics answers /metrics.
 	Metrics http.Handler
 	Log     *slog.Logger
@@ -95,6 +99,7 @@ type Config struct {
 type Server struct {
 	Config
 	desk   desk
+	taken  taken
 	bodies *request.Bodies
 	routes request.Routes[route]
 	build  *mesos.VersionInfo
