@@ -103,9 +103,9 @@ func (c Codec) Append(b []byte, m proto.Message) ([]byte, error) {
 }
 
 // AppendSized is Append for a message that proto.Size was called on and that did not change
-// since: it is not measured again.
+// since: it is not measured again, nor searched for missing required fields, as JSON never is.
 func (c Codec) AppendSized(b []byte, m proto.Message) ([]byte, error) {
-	return c.append(b, m, proto.MarshalOptions{UseCachedSize: true})
+	return c.append(b, m, proto.MarshalOptions{UseCachedSize: true, AllowPartial: true})
 }
 
 func (c Codec) append(b []byte, m proto.Message, options proto.MarshalOptions) ([]byte, error) {

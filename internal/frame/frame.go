@@ -56,9 +56,10 @@ func (w *Writer) Write(m proto.Message) error {
 }
 
 // WriteSized is Write for a message that proto.Size was called on and that did not change
-// since: it is not measured again.
+// since: it is not measured again. Neither is it searched for missing required fields, which
+// the reader does.
 func (w *Writer) WriteSized(m proto.Message) error {
-	return w.write(m, proto.MarshalOptions{UseCachedSize: true})
+	return w.write(m, proto.MarshalOptions{UseCachedSize: true, AllowPartial: true})
 }
 
 func (w *Writer) write(m proto.Message, options proto.MarshalOptions) error {

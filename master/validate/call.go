@@ -5,18 +5,15 @@ import (
 	"fmt"
 
 	schedulerpb "github.com/stoa-kernel/stoa/api/mesos/v1/scheduler"
-	"google.golang.org/protobuf/proto"
 )
 
 // MaxFrameworkMessage bounds MESSAGE's data, in bytes; Mesos has no bound.
 const MaxFrameworkMessage = 8 << 20
 
 // Call checks the form of a scheduler call (Mesos 1.11, src/master/validation.cpp): its error is the body
-// of a 400. A type this version does not know passes, and is answered 501 later.
+// of a 400. Required fields are there, or it would not have been decoded. A type this version does not know
+// passes, and is answered 501 later.
 func Call(c *schedulerpb.Call) error {
-	if err := proto.CheckInitialized(c); err != nil {
-		return fmt.Errorf("the call is not complete: %w", err)
-	}
 	if c.Type == nil {
 		return errors.New("Expecting 'type' to be present")
 	}

@@ -39,10 +39,9 @@ func TestCall(t *testing.T) {
 	const id = `framework_id { value: "f" } `
 	uuid := `uuid: "0123456789abcdef"`
 	for call, want := range map[string]string{
-		``:                             "Expecting 'type' to be present",
-		`type: SUBSCRIBE`:              "Expecting 'subscribe' to be present",
-		`type: UNKNOWN ` + id:          "",
-		`type: SUBSCRIBE subscribe {}`: "framework_info",
+		``:                    "Expecting 'type' to be present",
+		`type: SUBSCRIBE`:     "Expecting 'subscribe' to be present",
+		`type: UNKNOWN ` + id: "",
 		`type: SUBSCRIBE subscribe { framework_info { user: "u" name: "n" } }`:                                               "",
 		`type: SUBSCRIBE subscribe { framework_info { user: "u" name: "n" id { value: "x" } } }`:                             "'framework_id' differs",
 		`type: SUBSCRIBE framework_id { value: "x" } subscribe { framework_info { user: "u" name: "n" id { value: "x" } } }`: "",
@@ -70,7 +69,6 @@ func TestCall(t *testing.T) {
 		`type: UPDATE_FRAMEWORK update_framework { framework_info { user: "u" name: "n" } } ` + id:                                                   "'framework_id' differs",
 		`type: KILL kill { task_id { value: "t" } kill_policy { grace_period { nanoseconds: -1 } } } ` + id:                                          "'grace_period' must not be negative",
 		`type: KILL kill { task_id { value: "t" } kill_policy { pre_stop { } } } ` + id:                                                              "'pre_stop.value' must be set",
-		`type: KILL kill { } ` + id: "task_id",
 	} {
 		expect(t, call, Call(text(t, &schedulerpb.Call{}, call)), want)
 	}
