@@ -142,15 +142,26 @@ func appListCommand(s *session) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			none := "There are no apps. `stoa app apply -f FILE` creates some."
+			if label != "" {
+				none = "No app has these labels."
+			}
 			if len(args) > 0 {
-				group := strings.TrimSuffix(appID(args[0]), "/") + "/"
+				id := appID(args[0])
+				group := strings.TrimSuffix(id, "/") + "/"
 				apps = slices.DeleteFunc(apps, func(a *marathon.AppInfo) bool { return !strings.HasPrefix(a.ID, group) })
+				if len(apps) == 0 {
+					none = "There are no such apps below " + id + "."
+					if err := svc.get(c.Context(), escaped("/v2/groups"+id), nil, nil); err != nil {
+						return err
+					}
+				}
 			}
 			rows, err := svc.rows(c.Context(), apps)
 			if err != nil {
 				return err
 			}
-			return list(&o, s.out, rows, appColumns, "There are no apps. `stoa app apply -f FILE` creates some.")
+			return list(&o, s.out, rows, appColumns, none)
 		},
 	}
 	o.flags(c)
@@ -283,7 +294,7 @@ func scaleCommand(s *session) *cobra.Command {
 	}, new(rollout), func(ctx context.Context, svc *service, id string, args []string) (*write, error) {
 		n, err := strconv.Atoi(args[0])
 		if err != nil || n < 0 {
-			return nil, usage("%q is no number of instances", args[0])
+			return nil, &Error{What: fmt.Sprintf("%q is no number of instances", args[0]), Try: "a whole number, as in: stoa app scale " + strings.TrimPrefix(id, "/") + " 3", Code: ExitUsage}
 		}
 		return existing(ctx, svc, id, scaled(id, n))
 	})
@@ -530,7 +541,7 @@ func appPromoteCommand(s *session) *cobra.Command {
 			if _, err := existing(c.Context(), svc, id, nil); err != nil {
 				return err
 			}
-			return &Error{What: "no deployment of " + id + " is under way", Try: "stoa app versions " + id, Code: ExitNotFound}
+			return &Error{What: "no deployment of " + id + " is under way", Try: "stoa deployment list; stoa app show " + id + " says how it is", Code: ExitNotFound}
 		},
 		ValidArgsFunction: s.completeApps,
 	}

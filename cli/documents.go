@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -271,7 +272,7 @@ func (d *document) unknown() []string {
 				continue
 			}
 			text := fmt.Sprintf("%s: %s has a field %q that means nothing", d.source, id, clean(name))
-			if near := nearest(name); near != "" {
+			if near := nearest(name, slices.Collect(maps.Keys(appFields))); near != "" {
 				text += fmt.Sprintf("; did you mean %q?", near)
 			}
 			out = append(out, text)
@@ -281,12 +282,12 @@ func (d *document) unknown() []string {
 	return out
 }
 
-// nearest is the field that a name may have been meant for, "" if none is near.
-func nearest(name string) string {
+// nearest of several is what a name may have been meant for, "" if none is near.
+func nearest(name string, of []string) string {
 	best, least := "", 3
-	for field := range appFields {
-		if n := distance(strings.ToLower(name), strings.ToLower(field)); n < least || n == least && best != "" && field < best {
-			best, least = field, n
+	for _, one := range of {
+		if n := distance(strings.ToLower(name), strings.ToLower(one)); n < least || n == least && best != "" && one < best {
+			best, least = one, n
 		}
 	}
 	return best

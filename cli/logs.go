@@ -362,6 +362,7 @@ func (s *session) find(ctx context.Context, name string) (*found, error) {
 			if is, _ := s.hasApp(ctx, appID(name)); is {
 				return &found{name: appID(name), named: true, more: true}, nil
 			}
+			e.What, e.Try = fmt.Sprintf("no app, run or task %q is known", name), "stoa app list lists apps, stoa ps -a runs and tasks"
 		}
 	}
 	if err != nil {

@@ -76,7 +76,12 @@ func queueResetCommand(s *session) *cobra.Command {
 				return err
 			}
 			id := appID(args[0])
-			if err := svc.call(c.Context(), http.MethodDelete, escaped("/v2/queue"+id)+"/delay", nil, nil, nil); err != nil {
+			if err := svc.call(c.Context(), http.MethodDelete, escaped("/v2/queue"+id)+"/delay", nil, nil, nil); isNotFound(err) {
+				if _, err := existing(c.Context(), svc, id, nil); err != nil {
+					return err
+				}
+				return &Error{What: id + " waits for nothing", Why: "no instance of it is to be launched", Try: "stoa queue list lists what waits; stoa why " + id, Code: ExitNotFound}
+			} else if err != nil {
 				return err
 			}
 			fmt.Fprintf(s.out, "%s may start again at once\n", id)

@@ -110,11 +110,34 @@ func (r *refusal) report() *Error {
 		}
 	case http.StatusNotFound:
 		e.Code = ExitNotFound
+		switch {
+		case strings.HasPrefix(e.What, "App '"):
+			e.Try = listings["APP"] + " lists those there are"
+		case strings.HasPrefix(e.What, "Group '"):
+			e.Try = listings["GROUP"] + " lists those there are"
+		}
 	case http.StatusConflict:
 		e.Code = ExitConflict
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+		if e.Why != "" {
+			// Marathon says "Object is not valid" or "Invalid JSON".
+			e.What, e.Try = "the service does not take this", "correct what is named above; with --dry-run it is checked, and nothing is done"
+		}
+	}
+	// The service speaks to programs too.
+	if what, _, ok := strings.Cut(e.What, "; name one with ?version="); ok {
+		e.What, e.Try = what, "stoa app versions APP lists all there are; stoa app rollback APP VERSION takes any of them"
 	}
 	return e
 }
+
+// plain says in words what Marathon says to programs.
+var plain = strings.NewReplacer(
+	`must fully match regular expression '^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$'`,
+	"may have lower-case letters, digits, hyphens and dots between slashes, hyphens in the middle only",
+	"error.expected.jsnumber", "must be a number", "error.expected.jsstring", "must be a text", "error.expected.jsboolean", "must be true or false",
+	"error.expected.jsobject", "must be an object", "error.expected.jsarray", "must be a list", "error.path.missing", "is missing",
+)
 
 // details has a line for each violation.
 func (r *refusal) details() string {
@@ -135,7 +158,7 @@ func (r *refusal) details() string {
 			}
 			list, _ := v["errors"].([]any)
 			for _, text := range list {
-				lines = append(lines, clean(strings.TrimPrefix(fmt.Sprintf("%s: %v", path, text), ": ")))
+				lines = append(lines, plain.Replace(clean(strings.TrimPrefix(fmt.Sprintf("%s: %v", path, text), ": "))))
 			}
 		}
 		return strings.Join(lines, "\n       ")
@@ -197,10 +220,20 @@ func (s *service) request(ctx context.Context, method, path string, query url.Va
 	refused := &refusal{status: resp.StatusCode}
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what came is shown
 	if json.Unmarshal(raw, &refused.body) != nil || refused.body.Message == "" {
-		refused.body = marathon.Error{Message: fmt.Sprintf("the service at %s answers %s", s.base, resp.Status), Details: clean(strings.TrimSpace(string(raw[:min(len(raw), 200)])))}
+		return nil, &Error{
+			What: fmt.Sprintf("%s answers %s, and not as the service does", s.base, resp.Status), Why: clean(strings.TrimSpace(string(raw[:min(len(raw), 200)]))),
+			Try: "name the service's address with --service-addr or STOA_SERVICE_ADDR; stoa frameworks lists it as marathon", Code: ExitUnreachable,
+		}
 	}
-	if resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable {
-		return nil, s.unreachable(errors.New(refused.body.Message))
+	switch resp.StatusCode {
+	case http.StatusBadGateway:
+		return nil, &Error{
+			What: "no service leads at the moment", Why: clean(refused.body.Message), Try: "again in some seconds, when another one has taken over", Code: ExitUnreachable,
+		}
+	case http.StatusServiceUnavailable:
+		return nil, &Error{
+			What: "the service cannot do that now", Why: clean(refused.body.Message), Try: "look at the log of the service; its readers are still answered", Code: ExitUnreachable,
+		}
 	}
 	return nil, refused
 }

@@ -7,11 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -421,7 +423,7 @@ func TestCredentials(t *testing.T) {
 
 func TestNearestField(t *testing.T) {
 	for name, want := range map[string]string{"instnces": "instances", "healthcheck": "healthChecks", "Cmd": "cmd", "something": "", "memory": ""} {
-		if got := nearest(name); got != want {
+		if got := nearest(name, slices.Collect(maps.Keys(appFields))); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
