@@ -137,6 +137,10 @@ type Own[E proto.Message] struct {
 
 // Write is the stream's one writer. It returns nil after an orderly end, and otherwise an
 // error: the caller must then not let the body end as if it were whole.
+//
+// Each record of JSON is a chunk of the body of its own, as with Mesos: clients in
+// JavaScript (npm mesos-framework) take what they are handed at a time for one event. Who
+// decodes protobuf reads records; for those as many as there are go out in one write.
 func (s *Stream[E]) Write(ctx context.Context, own Own[E]) error {
 	var out, record []byte
 	encode := s.codec.Append
@@ -146,11 +150,20 @@ func (s *Stream[E]) Write(ctx context.Context, own Own[E]) error {
 			return err
 		}
 		out = recordio.Append(out, record)
-		if len(out) < chunk {
+		switch {
+		case s.codec == codec.JSON:
+			err = s.send(out)
+			if err == nil {
+				err = s.control.Flush()
+			}
+		case len(out) >= chunk:
+			err = s.send(out)
+		default:
 			return nil
 		}
-		err = s.send(out)
-		out = out[:0]
+		if out = out[:0]; cap(out) > 1<<20 {
+			out, record = nil, nil // one huge event must not be paid for until the end
+		}
 		return err
 	}
 	for {
@@ -184,9 +197,7 @@ func (s *Stream[E]) Write(ctx context.Context, own Own[E]) error {
 			if err := s.send(out); err != nil {
 				return err
 			}
-			if out = out[:0]; cap(out) > 1<<20 {
-				out, record = nil, nil // one huge event must not be paid for until the end
-			}
+			out = out[:0]
 			if err := s.control.Flush(); err != nil {
 				return err
 			}
