@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,9 +69,17 @@ func (s *service) plan(ctx context.Context, w *write) (*marathon.DryRun, error) 
 
 // start makes the call. What is in its way is told by who started it, and how far it is.
 func (s *service) start(ctx context.Context, w *write) (string, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	q := w.with("force", fmt.Sprint(w.force))
 	var result marathon.DeploymentResult
 	err := s.call(ctx, w.method, w.path, q, w.body, &result)
+	if errors.Is(err, context.Canceled) {
+		return "", &Error{
+			What: "interrupted before the service answered", Why: "it may do what it was asked to all the same",
+			Try: "stoa deployment list says whether it does", Code: ExitInterrupted,
+		}
+	}
 	var refused *refusal
 	if errors.As(err, &refused) && refused.locked() {
 		return "", s.locked(ctx, refused)

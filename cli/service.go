@@ -34,6 +34,8 @@ type service struct {
 	base string
 	user *url.Userinfo
 	http *http.Client
+	// guessed says why base is only a guess, "" if it is none.
+	guessed string
 }
 
 // service is at the address that was given, else where the master says that the framework
@@ -42,8 +44,9 @@ func (s *session) service(ctx context.Context) (*service, error) {
 	// Environment and flag are not joined earlier: the URL may hold a password, which help
 	// would show as a default.
 	addr := cmp.Or(s.serviceAddr, os.Getenv("STOA_SERVICE_ADDR"), os.Getenv("MARATHON_URL"))
+	guessed := ""
 	if addr == "" {
-		addr = s.findService(ctx)
+		addr, guessed = s.findService(ctx)
 	}
 	if !strings.Contains(addr, "://") {
 		addr = "http://" + addr
@@ -53,7 +56,7 @@ func (s *session) service(ctx context.Context) (*service, error) {
 		// The text is not repeated: it may hold a password.
 		return nil, &Error{What: "the service's address is neither host:port nor a URL", Try: "--service-addr 127.0.0.1:8080 or https://user:password@host:8443", Code: ExitUsage}
 	}
-	svc := &service{user: u.User}
+	svc := &service{user: u.User, guessed: guessed}
 	if svc.user == nil {
 		if name, password, ok := strings.Cut(os.Getenv("MARATHON_HTTP_CREDENTIALS"), ":"); ok {
 			svc.user = url.UserPassword(name, password)
@@ -67,20 +70,21 @@ func (s *session) service(ctx context.Context) (*service, error) {
 	return svc, nil
 }
 
-// findService asks the master; what does not answer soon is taken for not there.
-func (s *session) findService(ctx context.Context) string {
+// findService asks the master; what does not answer soon is taken for not there, and the
+// address for a guess.
+func (s *session) findService(ctx context.Context) (addr, guessed string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	resp, err := s.client().Call(ctx, &masterpb.Call{Type: masterpb.Call_GET_FRAMEWORKS.Enum()})
 	if err != nil {
-		return defaultServiceAddr
+		return defaultServiceAddr, "no master answers at " + s.addr + " either"
 	}
 	for _, f := range resp.GetGetFrameworks().GetFrameworks() {
 		if info := f.GetFrameworkInfo(); f.GetConnected() && info.GetName() == "marathon" && info.GetWebuiUrl() != "" {
-			return info.GetWebuiUrl()
+			return info.GetWebuiUrl(), ""
 		}
 	}
-	return defaultServiceAddr
+	return defaultServiceAddr, "the master at " + s.addr + " knows of no service"
 }
 
 // refusal is an answer other than 2xx.
@@ -172,12 +176,16 @@ func (s *service) unreachable(err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return &Error{
+	e := &Error{
 		What: "the service does not answer",
 		Why:  fmt.Sprintf("at %s: %v", s.base, err),
 		Try:  "start one with `stoa up`, or name its address with --service-addr or STOA_SERVICE_ADDR",
 		Code: ExitUnreachable,
 	}
+	if s.guessed != "" {
+		e.Why += "; " + s.guessed
+	}
+	return e
 }
 
 // request makes a call and returns the answer if it is 2xx.

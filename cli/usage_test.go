@@ -2,8 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	masterpb "github.com/stoa-kernel/stoa/api/mesos/v1/master"
 )
 
 // What a newcomer gets wrong: each mistake is told of by what it is, why, and what to try.
@@ -46,4 +53,53 @@ func TestMistakes(t *testing.T) {
 		all.WriteString(text + "\n")
 	}
 	golden(t, "mistakes", all.String())
+}
+
+// Without an address of the service the master is asked, and when both are away both are
+// named.
+func TestNoServiceIsKnown(t *testing.T) {
+	t.Setenv("STOA_SERVICE_ADDR", "")
+	t.Setenv("MARATHON_URL", "")
+	s := &session{addr: "127.0.0.1:1"}
+	svc, err := s.service(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e *Error
+	if err := svc.unreachable(errors.New("refused")); !errors.As(err, &e) || e.Code != ExitUnreachable ||
+		e.Why != "at http://127.0.0.1:8080: refused; no master answers at 127.0.0.1:1 either" {
+		t.Errorf("%+v", err)
+	}
+	master := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		raw, err := proto.Marshal(&masterpb.Response{Type: masterpb.Response_GET_FRAMEWORKS.Enum(), GetFrameworks: &masterpb.Response_GetFrameworks{}})
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/x-protobuf")
+		_, _ = w.Write(raw) // the client says what came
+	}))
+	defer master.Close()
+	s = &session{addr: strings.TrimPrefix(master.URL, "http://")}
+	if svc, err = s.service(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := svc.unreachable(errors.New("refused")); !strings.HasSuffix(err.Error(), "; the master at "+s.addr+" knows of no service") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Ctrl-C before the service has answered cannot take back what it was asked.
+func TestInterruptedBeforeTheAnswer(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	release := make(chan struct{})
+	f := newFake(t, map[string][]answer{"GET /v2/apps/web/versions": ok(history), "PUT /v2/apps/web": {{do: func() {
+		interrupt()
+		<-release
+	}}}})
+	text, code := f.said(ctx, "", "app", "scale", "web", "3", "-d")
+	close(release)
+	if code != ExitInterrupted || !strings.Contains(text, "error: interrupted before the service answered\nwhy:   it may do") || !strings.Contains(text, "try:   stoa deployment list") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
 }
