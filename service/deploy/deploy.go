@@ -7,7 +7,6 @@ package deploy
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -32,7 +31,7 @@ type Deployment struct {
 	Reverts string `json:"reverts,omitempty"`
 	// Progress of the current step's actions that have something to remember, by app.
 	// Values are replaced, never changed.
-	Progress map[string]*Progress `json:"progress,omitempty"`
+	Progress Notes `json:"progress,omitzero"`
 	// Deadline after which it goes back; zero is none.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Paused by an operator (`stoa deployment pause`) since PausedAt: nothing is done, and
@@ -251,9 +250,7 @@ type stepper struct {
 	w       World
 	effects []Effect
 	changed bool
-	// owned says that the map of progress was made by this step.
-	owned bool
-	wake  time.Time
+	wake    time.Time
 }
 
 func newStepper(now time.Time, d *Deployment, w World) *stepper {
@@ -296,7 +293,7 @@ func (s *stepper) run(apps []string) {
 		}
 		s.emit(StepEnded{s.d.Step})
 		s.d.Step++
-		s.d.Begun, s.d.Progress, s.owned, s.d.memo, s.changed = false, nil, false, nil, true
+		s.d.Begun, s.d.Progress, s.d.memo, s.changed = false, Notes{}, nil, true
 		apps = nil
 	}
 	s.emit(Finished{})
@@ -391,7 +388,7 @@ func (s *stepper) instances(def *marathon.App) int {
 
 // progress of an app, to be read.
 func (s *stepper) progress(app string) Progress {
-	if p := s.d.Progress[app]; p != nil {
+	if p := s.d.Progress.Of(app); p != nil {
 		return *p
 	}
 	return Progress{}
@@ -399,14 +396,7 @@ func (s *stepper) progress(app string) Progress {
 
 // setProgress replaces it.
 func (s *stepper) setProgress(app string, p Progress) {
-	if s.owned {
-		s.d.Progress[app] = &p
-		return
-	}
-	next := make(map[string]*Progress, len(s.d.Progress)+1)
-	maps.Copy(next, s.d.Progress)
-	next[app] = &p
-	s.d.Progress, s.owned, s.changed = next, true, true
+	s.d.Progress, s.changed = s.d.Progress.With(app, &p), true
 }
 
 func (s *stepper) fail(reason string) {
@@ -437,7 +427,7 @@ func (s *stepper) late() bool {
 		m = s.remember()
 	}
 	for _, a := range s.d.Plan.Steps[s.d.Step].Actions {
-		if p := s.d.Progress[a.App]; m.open[a.App] && (p == nil || p.Strategy != BlueGreen || p.Phase != Promoted) {
+		if p := s.d.Progress.Of(a.App); m.open[a.App] && (p == nil || p.Strategy != BlueGreen || p.Phase != Promoted) {
 			return true
 		}
 	}

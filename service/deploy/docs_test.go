@@ -74,7 +74,7 @@ func TestNumbersOfTheDocs(t *testing.T) {
 					started += e.N
 				}
 			}
-			p := d.Progress["/app"]
+			p := d.Progress.Of("/app")
 			got := []string{strconv.Itoa(p.MinHealthy), strconv.Itoa(p.MaxCapacity), strconv.Itoa(killed), strconv.Itoa(started)}
 			if !slices.Equal(got, row[4:]) {
 				t.Errorf("got %v, the page says %v", got, row[4:])
@@ -118,7 +118,7 @@ func newStateTable(t *testing.T, strategy string) *stateTable {
 // state as the table writes it.
 func (x *stateTable) state() string {
 	s := "rolling"
-	switch p := x.d.Progress["/app"]; {
+	switch p := x.d.Progress.Of("/app"); {
 	case x.d.Failed != "":
 		return "back"
 	case x.d.Step == len(x.d.Plan.Steps):

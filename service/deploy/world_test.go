@@ -319,7 +319,7 @@ func (w *world) step(in Input) error {
 		again, more, changed, _ := Step(w.now, w.d, Look, w.view())
 		more = slices.DeleteFunc(more, func(e Effect) bool { _, ok := e.(Wake); return ok })
 		if len(more) > 0 || changed {
-			w.broken("Step, asked twice about the same world, answered %s and then %s\n%+v\n%s", words(effects), words(more), again.Progress["/app"], w.dump())
+			w.broken("Step, asked twice about the same world, answered %s and then %s\n%+v\n%s", words(effects), words(more), again.Progress.Of("/app"), w.dump())
 		}
 	}
 	return nil
@@ -463,7 +463,7 @@ func (w *world) bounds(when string) {
 		return
 	}
 	c := w.d.Plan.Change("/app")
-	if p := w.d.Progress["/app"]; c == nil || c.New == nil || !c.Restart || p != nil && p.Strategy == BlueGreen {
+	if p := w.d.Progress.Of("/app"); c == nil || c.New == nil || !c.Restart || p != nil && p.Strategy == BlueGreen {
 		return
 	}
 	n, u := c.New.Instances, c.New.UpgradeStrategy

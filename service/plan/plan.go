@@ -147,11 +147,19 @@ func (p *Plan) Locks() []string {
 
 // Change of one app, nil if the plan does not touch it.
 func (p *Plan) Change(id string) *app.AppChange {
+	if i := p.Place(id); i >= 0 {
+		return &p.Changes[i]
+	}
+	return nil
+}
+
+// Place of an app among the Changes, -1 if the plan does not touch it.
+func (p *Plan) Place(id string) int {
 	i, found := slices.BinarySearchFunc(p.Changes, id, func(c app.AppChange, id string) int {
 		return cmp.Compare(c.ID(), id)
 	})
 	if !found {
-		return nil
+		return -1
 	}
-	return &p.Changes[i]
+	return i
 }

@@ -300,7 +300,7 @@ func (s *Service) endDeployment(id, outcome, reason string) {
 	delete(s.deployments, id)
 	s.order = slices.DeleteFunc(s.order, func(o string) bool { return o == id })
 	s.timers.Stop(timer{timerDeployment, id})
-	s.loseDeployment(id, len(d.Plan.Changes))
+	s.loseDeployment(d)
 	for _, app := range d.Plan.Locks() {
 		if s.locks[app] == id {
 			if planted.Bug("lock not released on cancel") && outcome == "canceled" {

@@ -126,7 +126,7 @@ func (s *Service) recoverRest(in Recovered) {
 	})
 	for _, d := range deployments {
 		if d.Plan.Version > in.Version || planted.Bug("deployment forgotten on restart") {
-			s.loseDeployment(d.Plan.ID, len(d.Plan.Changes))
+			s.loseDeployment(d)
 			continue
 		}
 		s.deployments[d.Plan.ID] = d

@@ -57,7 +57,7 @@ func (w *world) describe(e ChangedDeployment) {
 			if c.New != nil {
 				fmt.Fprintf(&text, " to %s of %s", c.New.Version, *c.New.Cmd)
 			}
-			if p := d.Progress[a.App]; p != nil {
+			if p := d.Progress.Of(a.App); p != nil {
 				fmt.Fprintf(&text, " %+v", *p)
 			}
 		}
@@ -252,7 +252,7 @@ func (w *world) checkBounds(a *application, in Input) {
 		return
 	}
 	c := d.Plan.Change(a.id)
-	p := d.Progress[a.id]
+	p := d.Progress.Of(a.id)
 	if c == nil || c.New == nil || !c.Restart || p == nil || p.Strategy == deploy.BlueGreen || c.New.PerAgent() {
 		return
 	}

@@ -3,6 +3,7 @@ package state
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
@@ -14,9 +15,13 @@ import (
 
 // A deployment of 10,000 apps is larger than one value of the store may be. It is kept as
 // the Deployment without plan and progress, the plan in parts of partSize apps that never
-// change, and the progress in as many parts, of which only those that changed are written.
+// change, and the progress in parts of progressSize apps, of which only those that changed
+// are written: few apps each, for each app makes its steps at a time of its own.
 // Definitions are named by their versions.
-const partSize = 500
+const (
+	partSize     = 500
+	progressSize = 16
+)
 
 // StoredPlan is one part of a deployment's plan.
 type StoredPlan struct {
@@ -43,12 +48,19 @@ type StoredChange struct {
 
 // StoredProgress is one part of a deployment's progress.
 type StoredProgress struct {
-	Deployment string                      `json:"deployment"`
-	Part       int                         `json:"part"`
-	Progress   map[string]*deploy.Progress `json:"progress"`
+	Deployment string `json:"deployment"`
+	Part       int    `json:"part"`
+	// Size is how many apps of the plan a part is for; 0 is 500, under a key that is not
+	// used any more.
+	Size     int                         `json:"size,omitempty"`
+	Progress map[string]*deploy.Progress `json:"progress"`
 }
 
 func partKey(prefix, id string, part int) string { return fmt.Sprintf("%s%s/%04d", prefix, id, part) }
+
+func progressKey(id string, part int) string {
+	return fmt.Sprintf("%s%s/%d-%05d", keyProgress, id, progressSize, part)
+}
 
 // keepPlan stores what of a new deployment never changes.
 func (s *Service) keepPlan(p *plan.Plan) {
@@ -91,46 +103,48 @@ func (s *Service) keepPlan(p *plan.Plan) {
 // keepDeployment stores what may have changed since old.
 func (s *Service) keepDeployment(old, d *deploy.Deployment) {
 	head := *d
-	head.Plan, head.Progress = &plan.Plan{ID: d.Plan.ID, Version: d.Plan.Version}, nil
+	head.Plan, head.Progress = &plan.Plan{ID: d.Plan.ID, Version: d.Plan.Version}, deploy.Notes{}
 	s.persist(keyDeployment+d.Plan.ID, &head)
-	if len(d.Progress) == 0 && (old == nil || len(old.Progress) == 0) {
-		return
+	var was deploy.Notes
+	if old != nil {
+		was = old.Progress
 	}
-	parts := make(map[int]map[string]*deploy.Progress)
-	changed := make(map[int]bool)
-	for n := range d.Plan.Changes {
-		id := d.Plan.Changes[n].ID()
-		part, p := n/partSize, d.Progress[id]
-		if old == nil || old.Progress[id] != p { // values are replaced, never changed
-			changed[part] = true
-		}
-		if p != nil {
-			if parts[part] == nil {
-				parts[part] = make(map[string]*deploy.Progress)
+	s.keepProgress(d, d.Progress.Since(was))
+}
+
+// keepProgress stores the parts that these apps are in, whole.
+func (s *Service) keepProgress(d *deploy.Deployment, apps iter.Seq[string]) {
+	parts := make(map[int]bool)
+	for id := range apps {
+		parts[d.Plan.Place(id)/progressSize] = true
+	}
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		x := StoredProgress{d.Plan.ID, part, progressSize, make(map[string]*deploy.Progress)}
+		for n := part * progressSize; n < min((part+1)*progressSize, len(d.Plan.Changes)); n++ {
+			id := d.Plan.Changes[n].ID()
+			if p := d.Progress.Of(id); p != nil {
+				x.Progress[id] = p
 			}
-			parts[part][id] = p
 		}
-	}
-	for _, part := range slices.Sorted(maps.Keys(changed)) {
-		at := partKey(keyProgress, d.Plan.ID, part)
-		if parts[part] == nil {
-			s.persist(at, nil)
-			continue
+		if len(x.Progress) == 0 {
+			s.persist(progressKey(d.Plan.ID, part), nil)
+		} else {
+			s.persist(progressKey(d.Plan.ID, part), x)
 		}
-		s.persist(at, StoredProgress{d.Plan.ID, part, parts[part]})
 	}
 }
 
 // loseDeployment deletes all that is stored of a deployment.
-func (s *Service) loseDeployment(id string, changes int) {
-	s.persist(keyDeployment+id, nil)
-	for n := range s.planParts[id] {
-		s.persist(partKey(keyPlan, id, n), nil)
+func (s *Service) loseDeployment(d *deploy.Deployment) {
+	s.persist(keyDeployment+d.Plan.ID, nil)
+	for n := range s.planParts[d.Plan.ID] {
+		s.persist(partKey(keyPlan, d.Plan.ID, n), nil)
 	}
-	for n := 0; n*partSize < changes; n++ {
-		s.persist(partKey(keyProgress, id, n), nil)
-	}
-	delete(s.planParts, id)
+	old := d.Progress
+	gone := *d
+	gone.Progress = deploy.Notes{}
+	s.keepProgress(&gone, gone.Progress.Since(old))
+	delete(s.planParts, d.Plan.ID)
 }
 
 // assemble makes deployments whole again.
@@ -162,21 +176,40 @@ func (s *Service) assemble(in Recovered) []*deploy.Deployment {
 		}
 		d.Plan.Groups = append(d.Plan.Groups, part.Groups...)
 	}
-	for _, part := range in.Progress {
-		d := byID[part.Deployment]
-		if d == nil {
-			s.save(partKey(keyProgress, part.Deployment, part.Part), nil)
-			continue
-		}
-		if d.Progress == nil {
-			d.Progress = make(map[string]*deploy.Progress)
-		}
-		maps.Copy(d.Progress, part.Progress)
-	}
+	s.assembleProgress(in.Progress, byID)
 	for _, d := range in.Deployments {
 		d.Plan.Index()
 	}
 	return in.Deployments
+}
+
+func (s *Service) assembleProgress(parts []StoredProgress, of map[string]*deploy.Deployment) {
+	slices.SortFunc(parts, func(a, b StoredProgress) int { // old ones first: what is said twice, others say later
+		return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.Deployment, b.Deployment), cmp.Compare(a.Part, b.Part))
+	})
+	var gone []string // keys
+	for _, part := range parts {
+		at := progressKey(part.Deployment, part.Part)
+		if part.Size == 0 {
+			at = partKey(keyProgress, part.Deployment, part.Part)
+		}
+		d := of[part.Deployment]
+		if d == nil || part.Size == 0 {
+			gone = append(gone, at)
+		}
+		if d == nil {
+			continue
+		}
+		for _, id := range slices.Sorted(maps.Keys(part.Progress)) {
+			d.Progress = d.Progress.With(id, part.Progress[id])
+		}
+		if part.Size == 0 {
+			s.keepProgress(d, maps.Keys(part.Progress))
+		}
+	}
+	for _, at := range gone {
+		s.save(at, nil)
+	}
 }
 
 // Compact leaves of puts that are written together the last one of each key, at its last

@@ -27,7 +27,7 @@ func (v *View) ShowDeployment(d *deploy.Deployment) marathon.Deployment {
 				action.ReadinessCheckResults = page.Readiness()
 			}
 			out.CurrentActions = append(out.CurrentActions, action)
-			if p := d.Progress[a.App]; p != nil && p.Phase == deploy.Paused && out.Paused == "" {
+			if p := d.Progress.Of(a.App); p != nil && p.Phase == deploy.Paused && out.Paused == "" {
 				out.Paused = p.Strategy
 			}
 		}

@@ -194,7 +194,7 @@ func (a *answer) held() bool {
 	if d.Paused || d.Failed != "" || d.Step >= len(d.Plan.Steps) {
 		return true
 	}
-	if p := d.Progress[a.App.ID]; p != nil && p.Phase == deploy.Paused {
+	if p := d.Progress.Of(a.App.ID); p != nil && p.Phase == deploy.Paused {
 		return true
 	}
 	return !slices.ContainsFunc(d.Plan.Steps[d.Step].Actions, func(x plan.Action) bool { return x.App == a.App.ID })
@@ -220,7 +220,7 @@ func (a *answer) deployment() {
 				}
 				f.Elsewhere[x.App] = text
 			}
-			if p := d.Progress[x.App]; p != nil && p.Phase == deploy.Paused {
+			if p := d.Progress.Of(x.App); p != nil && p.Phase == deploy.Paused {
 				f.Paused = p.Strategy
 			}
 		}

@@ -267,7 +267,7 @@ func TestFaults(t *testing.T) {
 			in.Instances = slices.Values([]*instance.Instance{of(in.App, 1, nil), of(in.App, 2, nil), of(in.App, 3, nil)})
 			in.Counts.TasksRunning = 3
 			in.Deployment, in.Waiting = under("/web"), map[string]string{"/web": "paused for promotion: 1 canary ready"}
-			in.Deployment.Progress = map[string]*deploy.Progress{"/web": {Strategy: deploy.Canary, Phase: deploy.Paused}}
+			in.Deployment.Progress = deploy.NotesOf(map[string]*deploy.Progress{"/web": {Strategy: deploy.Canary, Phase: deploy.Paused}})
 		}},
 		{"it does not end", func(t *testing.T, in *Input) {
 			in.App = define(t, web)
