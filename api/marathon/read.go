@@ -134,7 +134,8 @@ type LifeTime struct {
 	MedianSeconds  float64 `json:"medianSeconds"`
 }
 
-// Group is a node of the tree. Pods is always empty in this version of the API.
+// Group is a node of the tree. Pods is always empty in this version of the API, EnforceRole
+// is said of groups at the top only.
 type Group struct {
 	ID           string     `json:"id"`
 	Apps         []*AppInfo `json:"apps"`

@@ -58,13 +58,17 @@ func (c *call) sendGroup(g *view.Group, e groupEmbed) {
 
 // appendGroup writes a marathon.Group; what gets long goes out before.
 func (e groupEmbed) appendGroup(b []byte, g *view.Group, p *request.Reply) ([]byte, error) {
+	var enforces *bool // only groups at the top have it, as in Marathon
+	if g.ID != "/" && strings.LastIndexByte(g.ID, '/') == 0 {
+		enforces = &g.EnforceRole
+	}
 	head, err := encode(struct {
 		ID           string           `json:"id"`
 		Dependencies []string         `json:"dependencies"`
-		EnforceRole  bool             `json:"enforceRole"`
+		EnforceRole  *bool            `json:"enforceRole,omitempty"`
 		Version      marathon.Version `json:"version,omitempty"`
 		Pods         []struct{}       `json:"pods"`
-	}{g.ID, g.Dependencies, g.EnforceRole, g.Version, []struct{}{}})
+	}{g.ID, g.Dependencies, enforces, g.Version, []struct{}{}})
 	if err != nil {
 		return b, err
 	}
