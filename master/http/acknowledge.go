@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +52,13 @@ func (s *Server) more(w http.ResponseWriter, r *http.Request, stream state.Strea
 	if r.TLS != nil || r.Close || !r.ProtoAtLeast(1, 1) || r.ContentLength < 0 {
 		return false
 	}
-	for _, header := range []string{"Connection", "Expect", "Trailer", "Upgrade"} {
+	for _, header := range []string{"Expect", "Trailer", "Upgrade"} {
 		if _, ok := r.Header[header]; ok {
+			return false
+		}
+	}
+	for _, value := range r.Header["Connection"] {
+		if !strings.EqualFold(value, "keep-alive") { // which says nothing
 			return false
 		}
 	}

@@ -53,6 +53,7 @@ func TestAcknowledgementsBetweenOtherRequests(t *testing.T) {
 		{post(ack(1), expand("Mesos-Stream-Id: $OTHER_STREAM"), "Content-Type: application/json"), 400},
 		{post(ack(1), expand("Mesos-Stream-Id: $STREAM"), "Content-Type: text/plain"), 415},
 		{lower(post(ack(1))), 202},
+		{post(ack(1), "Connection: Keep-Alive", "Content-Type: application/json", expand("Mesos-Stream-Id: $STREAM")), 202},
 		{"GET /health HTTP/1.1\r\nHost: m\r\n\r\n", 200},
 		{"GET /nowhere HTTP/1.1\r\nHost: m\r\n\r\n", 404},
 		{strings.Replace(post(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(ack(1)), ack(1))), fmt.Sprintf("Content-Length: %d", len(ack(1))+len(fmt.Sprintf("%x", len(ack(1))))+9), "Transfer-Encoding: chunked", 1), 202},
