@@ -359,8 +359,12 @@ func (s *session) find(ctx context.Context, name string) (*found, error) {
 	if e := (*Error)(nil); errors.As(err, &e) && e.Code == ExitNotFound {
 		t, err = match(gone(st, rows, all), name, "task", func(r taskRow) string { return r.ID })
 		if errors.As(err, &e) && e.Code == ExitNotFound {
-			if is, _ := s.hasApp(ctx, appID(name)); is {
+			is, err := s.hasApp(ctx, appID(name))
+			if is {
 				return &found{name: appID(name), named: true, more: true}, nil
+			}
+			if refused := (*refusal)(nil); errors.As(err, &refused) {
+				return nil, err // it may be an app
 			}
 			e.What, e.Try = fmt.Sprintf("no app, run or task %q is known", name), "stoa app list lists apps, stoa ps -a runs and tasks"
 		}

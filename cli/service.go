@@ -93,6 +93,8 @@ type refusal struct {
 	body   marathon.Error
 	// items are the ids of a list that was sent, whose places the paths name.
 	items []string
+	// named says that a user was.
+	named bool
 }
 
 // locked reports whether another deployment is in the way.
@@ -110,6 +112,9 @@ func (r *refusal) report() *Error {
 		e.Code = ExitDenied
 		if r.status == http.StatusUnauthorized {
 			e.What = "the service wants to know who asks"
+			if r.named {
+				e.What = "the service does not know this user with this password"
+			}
 			e.Try = "give user and password in MARATHON_HTTP_CREDENTIALS=user:password or in the URL of --service-addr"
 		}
 	case http.StatusNotFound:
@@ -225,9 +230,11 @@ func (s *service) request(ctx context.Context, method, path string, query url.Va
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	refused := &refusal{status: resp.StatusCode}
+	refused := &refusal{status: resp.StatusCode, named: s.user != nil}
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what came is shown
-	if json.Unmarshal(raw, &refused.body) != nil || refused.body.Message == "" {
+	// Others may stand before it and ask for a password.
+	others := resp.StatusCode != http.StatusUnauthorized && resp.StatusCode != http.StatusForbidden
+	if (json.Unmarshal(raw, &refused.body) != nil || refused.body.Message == "") && others {
 		return nil, &Error{
 			What: fmt.Sprintf("%s answers %s, and not as the service does", s.base, resp.Status), Why: clean(strings.TrimSpace(string(raw[:min(len(raw), 200)]))),
 			Try: "name the service's address with --service-addr or STOA_SERVICE_ADDR; stoa frameworks lists it as marathon", Code: ExitUnreachable,

@@ -403,7 +403,7 @@ func TestAServiceThatDoesNotAnswer(t *testing.T) {
 // User and password come from the URL or MARATHON_HTTP_CREDENTIALS, and are not shown.
 func TestCredentials(t *testing.T) {
 	t.Setenv("MARATHON_HTTP_CREDENTIALS", "alice:secret")
-	answers := map[string][]answer{"DELETE /v2/queue/web/delay": {{status: 204}, {status: 204}, {status: 502, body: "no"}}}
+	answers := map[string][]answer{"DELETE /v2/queue/web/delay": {{status: 204}, {status: 204}, {status: 502, body: "no"}, {status: 401}}}
 	f := newFake(t, answers)
 	f.said(t.Context(), "", "queue", "reset", "web")
 	plain := f.server.URL
@@ -417,6 +417,10 @@ func TestCredentials(t *testing.T) {
 	_, said, _ := strings.Cut(text, "--- stderr")
 	if code != ExitUnreachable || strings.Contains(said, "word") {
 		t.Errorf("exit code %d\n%s", code, said)
+	}
+	text, code = f.said(t.Context(), "", "queue", "reset", "web")
+	if code != ExitDenied || !strings.Contains(text, "error: the service does not know this user with this password\n") {
+		t.Errorf("exit code %d\n%s", code, text)
 	}
 	f.server.URL = plain
 }

@@ -65,7 +65,6 @@ func (c *call) index() {
 		fmt.Fprintf(w, `This is the service framework of Stoa. It keeps apps running, and speaks Marathon's
 REST API as version %s does.
 
-build   %s
 leader  %s://%s
 
   /v2/apps             the apps
@@ -78,7 +77,7 @@ leader  %s://%s
 
 On the command line: stoa app list, stoa app apply -f FILE, stoa why APP.
 Documentation is in docs/services.md and docs/service-api.md of Stoa's sources.
-`, c.Info.Version, c.Info.BuildRef, c.Info.Scheme, c.Info.Leader)
+`, c.Info.Version, c.Info.Scheme, c.Info.Leader)
 	})
 }
 
