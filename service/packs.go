@@ -24,6 +24,8 @@ const (
 	packBytes = 128 << 10
 	// spareLines may be out of date however few instances there are.
 	spareLines = 1024
+	// As many packs in a row as fewPacks, each of less than fewLines, become one.
+	fewPacks, fewLines = 16, 16
 )
 
 // packs is how the store has instances: hundreds of thousands of records of some hundred
@@ -32,7 +34,8 @@ const (
 // bare id of one that is gone. A later line replaces earlier ones. Packs are numbered and
 // never change; when less than half of all lines are in force, the oldest pack is removed,
 // after what of it is in force was written anew. So a line that something is gone lasts
-// as long as any that says something else.
+// as long as any that says something else. Of commits that have little to say, the last
+// packs are written anew as one.
 type packs struct {
 	next  uint64
 	all   []pack // oldest first
@@ -139,7 +142,7 @@ func (p *packs) encode(puts []state.Put) ([]store.Op, error) {
 	return p.clean(ops), nil
 }
 
-// put adds a line to the pack that is being written; nil is gone.
+// put adds what an instance is now; nil is gone.
 func (p *packs) put(ops []store.Op, id string, i *instance.Instance) []store.Op {
 	if i == nil {
 		if _, ok := p.newest[id]; !ok {
@@ -147,9 +150,14 @@ func (p *packs) put(ops []store.Op, id string, i *instance.Instance) []store.Op 
 		}
 		delete(p.newest, id)
 	} else {
-		id = i.ID
+		id = i.ID // and not a part of its key
 		p.newest[id] = record{p.next, i}
 	}
+	return p.line(ops, id, i)
+}
+
+// line adds a line to the pack that is being written.
+func (p *packs) line(ops []store.Op, id string, i *instance.Instance) []store.Op {
 	if len(p.text) > 0 {
 		p.text = append(p.text, '\n')
 	}
@@ -179,14 +187,17 @@ func (p *packs) close(ops []store.Op) []store.Op {
 	return ops
 }
 
-// clean ends a commit: as many old packs go as are too many, and what was loose.
+// clean ends a commit: as many old packs go as are too many, what was loose, and small
+// packs that are one now.
 func (p *packs) clean(ops []store.Op) []store.Op {
 	ops = p.close(ops)
 	var gone []store.Op
-	move := func(from uint64, id string) {
-		if r, ok := p.newest[id]; ok && r.pack == from {
+	move := func(from uint64, id string) bool {
+		r, ok := p.newest[id]
+		if ok && r.pack == from {
 			ops = p.put(ops, id, r.value)
 		}
+		return ok
 	}
 	for _, id := range p.loose {
 		move(0, id)
@@ -202,7 +213,27 @@ func (p *packs) clean(ops []store.Op) []store.Op {
 		}
 		gone = append(gone, store.Op{Key: packKey(oldest.number)})
 	}
-	return append(p.close(ops), gone...)
+	ops = p.close(ops)
+	if last := len(p.all) - fewPacks; last >= 0 && !slices.ContainsFunc(p.all[last:], func(one pack) bool { return len(one.ids) >= fewLines }) {
+		few := slices.Clone(p.all[last:])
+		p.all = p.all[:last]
+		var missing []string
+		for _, one := range few {
+			p.lines -= len(one.ids)
+			gone = append(gone, store.Op{Key: packKey(one.number)})
+			for _, id := range one.ids {
+				if !move(one.number, id) {
+					missing = append(missing, id)
+				}
+			}
+		}
+		slices.Sort(missing)
+		for _, id := range slices.Compact(missing) { // older packs may have them
+			ops = p.line(ops, id, nil)
+		}
+		ops = p.close(ops)
+	}
+	return append(ops, gone...)
 }
 
 func packKey(number uint64) string { return fmt.Sprintf("%s%0*d", keyPacks, packDigits, number) }

@@ -63,15 +63,15 @@ func TestPacksAgainstAMap(t *testing.T) {
 			stored[keyInstances+i.ID], twin[i.ID] = string(i.AppendJSON(nil)), "0"
 		}
 		p, _ := stored.read(t)
-		p.spare = 5
+		p.spare = rapid.SampledFrom([]int{5, 200}).Draw(t, "spare")
 		version := 0
-		for range rapid.IntRange(1, 40).Draw(t, "commits") {
+		for range rapid.IntRange(1, 60).Draw(t, "commits") {
 			var puts []state.Put
 			was := make(map[string][]string) // of each instance during the commit; "" is gone
 			for id, v := range twin {
 				was[id] = []string{v}
 			}
-			for range rapid.IntRange(1, 12).Draw(t, "puts") {
+			for range rapid.SampledFrom([]int{1, 2, 12}).Draw(t, "puts") {
 				id := fmt.Sprint("i", rapid.IntRange(0, 9).Draw(t, "instance"))
 				if was[id] == nil {
 					was[id] = []string{""}
@@ -138,6 +138,28 @@ func TestManyInstancesAreFewValues(t *testing.T) {
 	stored.apply(ops)
 	if _, rest, err := unpack(stored.records()); err != nil || len(rest) != 5000 {
 		t.Errorf("%d records come back, %v", len(rest), err)
+	}
+}
+
+func TestInstancesThatComeOneByOneAreFewValuesToo(t *testing.T) {
+	p, stored := newPacks(), make(values)
+	for n := range 5000 {
+		i := &instance.Instance{ID: fmt.Sprintf("web.instance-%032d", n%2000), App: "/web", Version: "v"}
+		put := state.Put{Key: keyInstances + i.ID, Value: i}
+		if n%3 == 0 {
+			put.Value = nil
+		}
+		ops, err := p.encode([]state.Put{put})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored.apply(ops)
+		if len(stored) > 2*5000/fewLines {
+			t.Fatalf("%d values after %d commits", len(stored), n)
+		}
+	}
+	if _, rest, err := unpack(stored.records()); err != nil || len(rest) != len(p.newest) {
+		t.Errorf("%d records come back, %v; %d were written", len(rest), err, len(p.newest))
 	}
 }
 
