@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,12 @@ const (
 	// hold is how much of an answer is kept back to learn its length.
 	hold = 64 << 10
 )
+
+// zippers are used again: one has 1.2 MB, which costs far more than most answers.
+var zippers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is valid
+	return z
+}}
 
 // Reply is the body of an answer that is not a stream of events. Short ones get a
 // Content-Length, long ones go out in pieces; either is compressed if the client asked.
@@ -65,7 +72,8 @@ func (p *Reply) start(streaming bool) {
 	p.out = timed{p}
 	if p.zip && (streaming || len(p.held) >= gzipFrom) {
 		h.Set("Content-Encoding", "gzip")
-		p.zipper, _ = gzip.NewWriterLevel(timed{p}, gzip.BestSpeed) // the level is valid
+		p.zipper = zippers.Get().(*gzip.Writer)
+		p.zipper.Reset(timed{p})
 		p.out = p.zipper
 	} else if !streaming {
 		h.Set("Content-Length", strconv.Itoa(len(p.held)))
@@ -81,7 +89,10 @@ func (p *Reply) Close(err error) {
 		_, err = p.out.Write(p.held)
 	}
 	if err == nil && p.zipper != nil {
-		err = p.zipper.Close()
+		if err = p.zipper.Close(); err == nil {
+			p.zipper.Reset(io.Discard) // or it would keep the answer
+			zippers.Put(p.zipper)
+		}
 	}
 	if err != nil {
 		if p.out == nil {
