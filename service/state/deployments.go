@@ -58,12 +58,8 @@ func (s *Service) submit(w write) (*plan.Plan, *app.Fault) {
 	s.keepDeployment(nil, d)
 	s.roots = append(s.roots, w.change.Version)
 	s.persist(keyRoots+string(w.change.Version), w.change.Version)
-	for len(s.roots) > s.cfg.MaxVersions {
-		s.persist(keyRoots+string(s.roots[0]), nil)
-		s.roots = s.roots[1:]
-		s.bury()
-	}
 	s.persist(keyRoot, w.change.Version) // last: until it is there, none of this counts
+	s.sweep()
 	for _, id := range conflicts {
 		reason := "it was overridden by deployment " + p.ID
 		if id == w.reverts && w.failed != "" {
@@ -125,7 +121,7 @@ func (s *Service) apply(w write, p *plan.Plan) {
 			s.roles[c.Old.Role]--
 		}
 		if c.New == nil {
-			s.persist(keyApp+key(a.id)+"/"+string(w.change.Version), StoredApp{
+			s.persist(appKey(a.id, w.change.Version), StoredApp{
 				ID: a.id, Version: w.change.Version, Deleted: true, By: w.Who, Deployment: p.ID,
 			})
 			a.def, a.removed = nil, w.change.Version
@@ -140,13 +136,13 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		a.uses[c.New.Version] = c.New
 		a.placed = nil
 		a.stored = append(a.stored, c.New.Version)
-		s.persist(keyApp+key(a.id)+"/"+string(c.New.Version), StoredApp{
+		s.persist(appKey(a.id, c.New.Version), StoredApp{
 			App: c.New, ID: a.id, Version: c.New.Version, By: w.Who, Deployment: p.ID,
 		})
 		s.emit(ChangedApp{a.id, c.New})
 		s.tellVersions(a)
 		if c.Old == nil {
-			s.exhume(a)
+			s.exhume(a, c.New.Version)
 		}
 		s.publishChecks(c)
 		if planted.Bug("backoff reset by scaling") {
@@ -161,7 +157,8 @@ func (s *Service) apply(w write, p *plan.Plan) {
 		} else {
 			id = g.Old.ID
 		}
-		s.persist(keyGroup+key(id)+"/"+string(w.change.Version), StoredGroup{ID: id, Version: w.change.Version, Group: stored})
+		s.persist(groupKey(id, w.change.Version), StoredGroup{ID: id, Version: w.change.Version, Group: stored})
+		s.groupIs(id, w.change.Version, stored != nil)
 		s.emit(ChangedGroup{id, stored})
 	}
 }
@@ -314,7 +311,7 @@ func (s *Service) endDeployment(id, outcome, reason string) {
 		if c.New == nil {
 			continue
 		}
-		s.save(keyApp+key(c.New.ID)+"/"+string(c.New.Version), StoredApp{
+		s.save(appKey(c.New.ID, c.New.Version), StoredApp{
 			App: c.New, ID: c.New.ID, Version: c.New.Version, By: d.By, Outcome: outcome, Deployment: id,
 		})
 	}

@@ -344,7 +344,7 @@ func (s *Service) unused(a *application) {
 		kept := a.stored[:0:0]
 		for n, v := range a.stored { // oldest first
 			if n < over && (!used[v] || planted.Bug("collection removes a live version")) {
-				s.save(keyApp+key(a.id)+"/"+string(v), nil)
+				s.save(appKey(a.id, v), nil)
 				continue
 			}
 			kept = append(kept, v)
@@ -367,57 +367,6 @@ func (s *Service) tellVersions(a *application) {
 // finished reports whether nothing is left of a removed app.
 func (s *Service) finished(a *application) bool {
 	return a.def == nil && len(a.list) == 0 && s.locks[a.id] == ""
-}
-
-// inter drops what is known of a removed app but its stored versions.
-func (s *Service) inter(a *application) {
-	delete(s.apps, a.id)
-	s.graves = append(s.graves, grave{a.id, a.removed, a.stored})
-	s.bury()
-	if a.backoff != nil {
-		s.save(keyBackoff+key(a.id), nil)
-	}
-	if a.attempts != nil {
-		s.save(keyAttempts+key(a.id), nil)
-		s.emit(ChangedAttempts{a.id, nil})
-	}
-	s.timers.Stop(timer{timerBackoff, a.id})
-	s.emit(ChangedVersions{a.id, nil})
-}
-
-// grave is what the store still has of a removed app, for the tree's old versions.
-type grave struct {
-	app      string
-	removed  marathon.Version
-	versions []marathon.Version
-}
-
-// exhume gives an app that comes back the versions that the store still has of it.
-func (s *Service) exhume(a *application) {
-	at := slices.IndexFunc(s.graves, func(g grave) bool { return g.app == a.id })
-	if at < 0 {
-		return
-	}
-	g := s.graves[at]
-	s.graves = slices.Delete(s.graves, at, at+1)
-	a.stored = append(slices.Clip(g.versions), a.stored...)
-	s.tellVersions(a)
-}
-
-// bury deletes removed apps from the store when no kept version of the tree has them.
-func (s *Service) bury() {
-	kept := s.graves[:0]
-	for _, g := range s.graves {
-		if len(s.roots) > 0 && g.removed >= s.roots[0] {
-			kept = append(kept, g)
-			continue
-		}
-		for _, v := range g.versions {
-			s.save(keyApp+key(g.app)+"/"+string(v), nil)
-		}
-		s.save(keyApp+key(g.app)+"/"+string(g.removed), nil) // last: without it the app would be back
-	}
-	s.graves = kept
 }
 
 // key is an id as part of a key.

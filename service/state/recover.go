@@ -47,10 +47,15 @@ func (s *Service) recovered(in Recovered) {
 			s.save(keyRoots+string(v), nil)
 		}
 	}
+	slices.SortFunc(in.Groups, func(a, b StoredGroup) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Version, b.Version))
+	})
 	for _, g := range in.Groups {
 		if g.Version > in.Version { // of a write that never was, as of apps
-			s.save(keyGroup+key(g.ID)+"/"+string(g.Version), nil)
+			s.save(groupKey(g.ID, g.Version), nil)
+			continue
 		}
+		s.groupIs(g.ID, g.Version, g.Group != nil)
 	}
 	s.emit(ChangedRoot{in.Version})
 	s.recoverRest(in)
@@ -66,6 +71,7 @@ func (s *Service) recovered(in Recovered) {
 		}
 		s.touch(id)
 	}
+	s.sweep() // what a crash left, or another MaxVersions
 }
 
 // recoverApp takes the stored versions of one app, oldest first, and returns its
@@ -75,13 +81,14 @@ func (s *Service) recoverApp(versions []StoredApp, root marathon.Version) *marat
 	var def *marathon.App
 	for _, v := range versions {
 		if v.Version > root {
-			s.save(keyApp+key(v.ID)+"/"+string(v.Version), nil)
+			s.save(appKey(v.ID, v.Version), nil)
 			continue
 		}
 		if def = v.App; v.Deleted {
 			a.removed = v.Version
 			continue
 		}
+		s.exhume(a, v.Version)
 		a.stored = append(a.stored, v.Version)
 		if def != nil {
 			a.uses[v.Version] = def

@@ -96,8 +96,11 @@ type Service struct {
 	order       []string
 	// planParts is how many parts the stored plan of each deployment has.
 	planParts map[string]int
-	// graves are removed apps of which the store still has versions.
-	graves []grave
+	// graves are removed apps of which the store still has versions, groups the last stored
+	// version of each group. leftovers are to be collected, those first that can be first.
+	graves    map[string]grave
+	groups    map[string]marathon.Version
+	leftovers []leftover
 	// locks has the deployment that holds each app.
 	locks map[string]string
 	// waiting are the apps with Scheduled instances, in the order they began to wait;
@@ -176,7 +179,7 @@ func New(cfg Config) *Service {
 		deployments: make(map[string]*deploy.Deployment), locks: make(map[string]string),
 		garbage: make(map[string]bool), roles: make(map[string]int), agents: make(map[string]*instance.Agent),
 		followers: make(map[string]bool), planParts: make(map[string]int),
-		bare: make(map[string]bool), isDue: make(map[string]bool),
+		bare: make(map[string]bool), isDue: make(map[string]bool), graves: make(map[string]grave), groups: make(map[string]marathon.Version),
 	}
 }
 
