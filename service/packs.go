@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,13 +65,21 @@ type record struct {
 func newPacks() *packs { return &packs{next: 1, spare: spareLines, newest: make(map[string]record)} }
 
 // unpack replaces packs among records by what they have in force, as if each instance had
-// a value of its own; these come last, in order of id. The caller tells what the lines say with know.
+// a value of its own; these come last, in the order they were written. The caller tells
+// what the lines say with know.
 func unpack(records []store.Record) (p *packs, rest []store.Record, err error) {
 	p = newPacks()
-	lines := make(map[string][]byte)
-	for _, r := range records { // loose ones come first, their key being lower
+	type entry struct {
+		id   string
+		pack uint64
+		text []byte
+	}
+	var lines []entry
+	last := make(map[string]int) // the line in force of each instance
+	for _, r := range records {  // loose ones come first, their key being lower
 		if id, ok := strings.CutPrefix(r.Key, keyInstances); ok {
-			lines[id], p.newest[id] = r.Value, record{}
+			last[id] = len(lines)
+			lines = append(lines, entry{id, 0, r.Value})
 			p.loose = append(p.loose, id)
 			continue
 		}
@@ -87,26 +94,30 @@ func unpack(records []store.Record) (p *packs, rest []store.Record, err error) {
 		}
 		one := pack{number: number}
 		for line := range bytes.SplitSeq(r.Value, []byte("\n")) {
-			id, there := string(line), false
-			if text, ok := bytes.CutPrefix(line, []byte(`{"id":"`)); ok {
-				end := max(bytes.IndexByte(text, '"'), 0)
-				id, there = string(text[:end]), true
+			name, there := bytes.CutPrefix(line, []byte(`{"id":"`))
+			if there {
+				name = name[:max(bytes.IndexByte(name, '"'), 0)]
 			}
-			if id == "" {
+			if len(name) == 0 {
 				return nil, nil, fmt.Errorf("service: %s has a line %.80q: %w", r.Key, line, store.ErrCorrupt)
 			}
+			id := string(name)
 			one.ids = append(one.ids, id)
 			if there {
-				lines[id], p.newest[id] = line, record{pack: number}
+				last[id] = len(lines)
+				lines = append(lines, entry{id, number, line})
 			} else {
-				delete(lines, id)
-				delete(p.newest, id)
+				delete(last, id)
 			}
 		}
 		p.all, p.next, p.lines = append(p.all, one), number+1, p.lines+len(one.ids)
 	}
-	for _, id := range slices.Sorted(maps.Keys(lines)) {
-		rest = append(rest, store.Record{Key: keyInstances + id, Value: lines[id]})
+	p.newest = make(map[string]record, len(last))
+	for n, l := range lines {
+		if at, ok := last[l.id]; ok && at == n {
+			p.newest[l.id] = record{pack: l.pack}
+			rest = append(rest, store.Record{Key: keyInstances + l.id, Value: l.text})
+		}
 	}
 	return p, rest, nil
 }
