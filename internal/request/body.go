@@ -256,6 +256,24 @@ func (b *Bodies) Call(w http.ResponseWriter, r *http.Request, m proto.Message) (
 	return nothing, refused
 }
 
+// Decode runs f, which makes something of about cost bytes from a body. Heavy ones run one
+// at a time, and take part of the room there is for such until release, which is never nil
+// and may be called again.
+func (b *Bodies) Decode(ctx context.Context, cost int, f func()) (release func(), refused *Refusal) {
+	if cost <= light {
+		f()
+		return func() {}, nil
+	}
+	h := &heavy{Bodies: b, ctx: ctx}
+	defer h.decoded()
+	if h.room(cost) != nil {
+		h.release()
+		return h.release, h.refused
+	}
+	f()
+	return h.release, nil
+}
+
 // heavy is what a call takes while it is decoded and after.
 type heavy struct {
 	*Bodies

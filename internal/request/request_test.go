@@ -113,24 +113,41 @@ func TestLargeBodiesShareABudget(t *testing.T) {
 // TestLargeBodiesStayOffTheHeap: those of any way of coming, however often they grow.
 func TestLargeBodiesStayOffTheHeap(t *testing.T) {
 	content := strings.Repeat("0123456789abcde\n", 12<<20/16)
+	allocated := func(f func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
 	for _, length := range []int64{-1, 12 << 20} {
 		r := httptest.NewRequest("POST", "/", iotest.HalfReader(strings.NewReader(content)))
 		r.ContentLength = length
 		b := NewBodies(12<<20, time.Second, 16<<20)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		body, refused := b.Read(httptest.NewRecorder(), r)
-		runtime.ReadMemStats(&after)
+		var body *Body
+		var refused *Refusal
+		took := allocated(func() { body, refused = b.Read(httptest.NewRecorder(), r) })
 		if refused != nil || string(body.Bytes) != content {
 			t.Fatalf("announced %d: %+v, %d bytes came", length, refused, len(body.Bytes))
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > 4*small {
+		if took > 4*small {
 			t.Errorf("announced %d: %d bytes of the heap for a body of %d", length, took, len(content))
 		}
 		body.Release()
 		if body.far != nil || !b.large.all() {
 			t.Error("something is kept")
 		}
+	}
+	b := NewBodies(10<<20, time.Second, 16<<20)
+	r := httptest.NewRequest("POST", "/", struct{ io.Reader }{strings.NewReader(content)})
+	r.ContentLength = -1
+	if took := allocated(func() {
+		body, refused := b.Read(httptest.NewRecorder(), r)
+		if body.Release(); refused == nil || refused.Status != 413 {
+			t.Errorf("too long: %+v", refused)
+		}
+	}); took > 4*small {
+		t.Errorf("%d bytes of the heap for a body that is too long", took)
 	}
 }
 

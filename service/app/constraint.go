@@ -10,6 +10,9 @@ var operators = map[string]bool{
 	"UNIQUE": true, "CLUSTER": true, "GROUP_BY": true, "LIKE": true, "UNLIKE": true, "MAX_PER": true, "IS": true,
 }
 
+// maxConstraints of an app: each is asked about every agent and every offer.
+const maxConstraints = 100
+
 var literalPattern = regexp.MustCompile(`^[a-zA-Z0-9_/.-]*$`)
 
 // constraint is [field, operator] or [field, operator, value]. GROUP_BY may stand without
@@ -22,6 +25,11 @@ func (v *verdict) constraint(path string, c []string) {
 	if c[0] == "" {
 		v.add(path, "illegal constraint specification")
 		return
+	}
+	for _, part := range c {
+		if v.long(path, part) {
+			return
+		}
 	}
 	value, given := "", len(c) == 3
 	if given {
@@ -38,7 +46,9 @@ func (v *verdict) constraint(path string, c []string) {
 		v.when(err != nil, path, "MAX_PER requires an integer value")
 	case "LIKE", "UNLIKE":
 		v.when(!given, path, "LIKE and UNLIKE require a non-empty, regular expression value")
-		v.when(!isRegexp(value), path, "is not a valid regular expression")
+		if problem := v.regexp(value, "is not a valid regular expression"); problem != "" {
+			v.add(path, problem)
+		}
 	case "IS":
 		v.when(!literalPattern.MatchString(value), path, "IS only supports Mesos text and float values "+
 			"(see http://mesos.apache.org/documentation/latest/attributes-resources/)")

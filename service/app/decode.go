@@ -1,6 +1,8 @@
 package app
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -78,11 +80,11 @@ func readGroup(n node, faults *[]marathon.Violation) *GroupDraft {
 		return nil
 	}
 	g := &GroupDraft{
-		ID:      or(o.get("id").str(), ""),
+		ID:      o.id(),
 		Version: or(o.get("version").timestamp(), ""),
 		ScaleBy: o.get("scaleBy").float(),
 		HasApps: o.has("apps"), HasGroups: o.has("groups"), HasDeps: o.has("dependencies"),
-		Dependencies: or(o.get("dependencies").stringSet(), nil),
+		Dependencies: o.groupDependencies(),
 		EnforceRole:  o.get("enforceRole").boolean(),
 	}
 	if g.HasApps {
@@ -112,8 +114,22 @@ func readGroup(n node, faults *[]marathon.Violation) *GroupDraft {
 	return g
 }
 
+// groupDependencies of one group are bounded as those of an app are.
+func (o object) groupDependencies() []string {
+	d := o.get("dependencies")
+	if len(d.raw) > maxSize {
+		o.r.refused.add(d.path(), fmt.Sprintf("is larger than %d bytes", maxSize))
+		return nil
+	}
+	return or(d.stringSet(), nil)
+}
+
 // timestamp reads a version, which other programs write with fewer digits or another zone.
 func (n node) timestamp() *marathon.Version {
+	if len(n.raw) > maxNumber {
+		n.wrong("error.expected.date.isoformat")
+		return nil
+	}
 	s := n.str()
 	if s == nil {
 		return nil
@@ -136,12 +152,46 @@ var appFields = nameSet(`id acceptedResourceRoles args backoffFactor backoffSeco
 	ipAddress ports uris
 	restartPolicy restartPolicyOnChange scaling preStop`)
 
+// readApp reads an app. One that will be too large to keep is not read to its end.
 func readApp(n node) *Draft {
 	o, ok := n.object(appFields)
 	if !ok {
 		return nil
 	}
-	d := &Draft{ID: or(o.get("id").str(), "")}
+	d := &Draft{ID: o.id()}
+	text := 0
+	for _, m := range o.known {
+		text += len(m.value)
+	}
+	all := n.r.left
+	n.r.left = min(all, appMost)
+	budget := n.r.left
+	if text <= maxText {
+		d.read(o)
+	}
+	if text > maxText || n.r.left < 0 && budget == appMost {
+		n.r.refused.add(cmp.Or(o.path, "/"), tooLarge)
+		n.r.left = budget
+	}
+	n.r.left += all - budget
+	return d
+}
+
+// maxID bounds the id of an app or a group, and what an app depends on, in bytes.
+const maxID = 4096
+
+// id is a member's.
+func (o object) id() string {
+	id := o.get("id")
+	if len(id.raw) > maxID {
+		n := node{parent: id.parent, name: id.name}
+		o.r.refused.add(n.path(), fmt.Sprintf("is longer than %d characters", maxID))
+		return "refused"
+	}
+	return or(id.str(), "")
+}
+
+func (d *Draft) read(o object) {
 	d.cmd = o.get("cmd").str()
 	d.args = o.get("args").strings()
 	d.user = o.get("user").str()
@@ -189,11 +239,10 @@ func readApp(n node) *Draft {
 	d.modernise(legacy{
 		container: container,
 		ipAddress: readIPAddress(o.get("ipAddress")),
-		ports:     listOf(o.get("ports"), smallCost, node.integer),
-		uris:      o.get("uris").strings(),
+		ports:     listOf(o.get("ports"), largeCost, node.integer),
+		uris:      listOf(o.get("uris"), largeCost, node.str),
 	})
 	readVersion(d, o)
-	return d
 }
 
 // readVersion makes a document a return to a version only if it says nothing else:

@@ -197,7 +197,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestTooMuch(t *testing.T) {
-	_, err := Decode([]byte(`{"args":["` + strings.Repeat(`","`, 1_000_000) + `"]}`))
+	_, err := DecodeGroup([]byte(`{"apps":[` + strings.Repeat(`{},`, 1_000_000) + `{}]}`))
 	if f := refused(t, err); f.Status != 422 || f.Body.Message != "the document has too many entries for its size; send it in parts" {
 		t.Errorf("%d %s", f.Status, asJSON(f.Body))
 	}
@@ -209,11 +209,7 @@ func TestTooMuch(t *testing.T) {
 	if wrong := validate(a, Options{}); len(wrong) != 1 || !strings.Contains(wrong[0].Errors[0], "larger than 245760 bytes") {
 		t.Errorf("%v", wrong)
 	}
-	constraints := strings.Repeat(`["a","x"],`, 0)
-	for i := range 1000 {
-		constraints += fmt.Sprintf(`["%d","x"],`, i)
-	}
-	a, _ = decode(t, []byte(`{"cmd":"x","constraints":[`+constraints+`["a","UNIQUE"]]}`)).build("/a", Options{})
+	a, _ = decode(t, []byte(`{"cmd":"x","fetch":[`+strings.Repeat(`{"uri":"%"},`, 1000)+`{"uri":"a"}]}`)).build("/a", Options{})
 	if wrong := validate(a, Options{}); len(wrong) != maxViolations {
 		t.Errorf("%d violations", len(wrong))
 	}
@@ -348,7 +344,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add([]byte(doc))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		if end := scan(doc, blank(doc, 0), 0); end > tooDeep {
+		scanner := scanner{doc, ends{}}
+		if end := scanner.scan(blank(doc, 0), 0); end > tooDeep {
 			if got := end >= 0 && blank(doc, end) == len(doc); got != json.Valid(doc) {
 				t.Fatalf("well-formed: %v", got)
 			}

@@ -128,6 +128,9 @@ func (w *write) group(id string, d *GroupDraft, prefix string, modifies bool) {
 			}
 		}
 		for i, a := range d.Apps {
+			if w.wrong.full() {
+				return
+			}
 			at := fmt.Sprintf("%s/apps(%d)", prefix, i)
 			app := Path(a.ID, id)
 			switch {
@@ -143,6 +146,9 @@ func (w *write) group(id string, d *GroupDraft, prefix string, modifies bool) {
 	if d.HasGroups {
 		kept := map[string]bool{}
 		for i, sub := range d.Groups {
+			if w.wrong.full() {
+				return
+			}
 			at := fmt.Sprintf("%s/groups(%d)", prefix, i)
 			child := Path(sub.ID, id)
 			switch {

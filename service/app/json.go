@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -28,13 +29,23 @@ const (
 	costPerByte = 4
 
 	maxProblems = 100
+
+	// maxText bounds the fields of an app as they are written, and appMost what it may cost
+	// of them: well above what one of maxSize can come to.
+	maxText = 1 << 20
+	appMost = 4 << 20
+	// maxNumber is longer than a number is written, or a word out of few.
+	maxNumber = 1 << 10
 )
 
 // reader collects what is wrong with a document's form, in Play's words as Marathon
 // answers them.
 type reader struct {
 	problems []marathon.Violation
-	left     int
+	// refused is what is wrong with values that are not worth reading.
+	refused violations
+	left    int
+	ends    ends
 }
 
 func (r *reader) charge(n int) bool {
@@ -49,6 +60,8 @@ func (r *reader) fault() error {
 		return unprocessable("the document has too many entries for its size; send it in parts")
 	case len(r.problems) > 0:
 		return malformed(r.problems)
+	case len(r.refused.list) > 0:
+		return invalid(r.refused.list)
 	}
 	return nil
 }
@@ -67,18 +80,18 @@ type node struct {
 
 // begin checks the form of a document.
 func begin(body []byte) (*reader, node, error) {
-	body, err := wellFormed(body)
+	body, ends, err := wellFormed(body)
 	if err != nil {
 		return nil, node{}, err
 	}
-	r := &reader{left: freeCost + costPerByte*len(body)}
+	r := &reader{left: freeCost + costPerByte*len(body), ends: ends}
 	return r, node{r: r, raw: body, must: true}, nil
 }
 
 func (n node) path() string {
 	switch {
 	case n.name != "":
-		return n.parent + "/" + n.name
+		return n.parent + "/" + clip(n.name, maxSaid)
 	case n.number > 0:
 		return n.parent + index(n.number-1)
 	}
@@ -153,10 +166,14 @@ func (n node) object(known names) (object, bool) {
 		return o, false
 	}
 	o.path = n.path()
-	members(n.raw, func(key, value []byte) bool {
+	var plain [maxName]byte
+	n.r.ends.members(n.raw, func(key, value []byte) bool {
 		name, ok := known[string(key[1:len(key)-1])]
 		if !ok {
-			if name, ok = known[escaped(key)]; !ok {
+			if bytes.IndexByte(key, '\\') < 0 {
+				return true
+			}
+			if name, ok = known[string(escaped(key, &plain))]; !ok {
 				return true
 			}
 		}
@@ -217,6 +234,10 @@ func (n node) float() *float64 {
 	if !n.there() {
 		return nil
 	}
+	if len(n.raw) > maxNumber {
+		n.wrong("error.expected.jsnumber")
+		return nil
+	}
 	v, err := strconv.ParseFloat(string(n.raw), 64)
 	if err != nil || n.raw[0] != '-' && (n.raw[0] < '0' || n.raw[0] > '9') {
 		n.wrong("error.expected.jsnumber")
@@ -252,7 +273,7 @@ func (n node) enum(words ...string) *string {
 	if !n.there() {
 		return nil
 	}
-	if n.raw[0] == '"' {
+	if n.raw[0] == '"' && len(n.raw) <= maxNumber {
 		s := unquote(n.raw)
 		for _, word := range words {
 			if strings.EqualFold(s, word) {
@@ -264,38 +285,43 @@ func (n node) enum(words ...string) *string {
 	return nil
 }
 
-// list calls f for every element and reports whether there is a list.
+// list calls f for every element and reports whether there is a list. All of it is paid
+// for first, so that one that costs too much is not begun.
 func (n node) list(cost int, f func(node)) bool {
+	_, ok := n.counted(cost, func(int) {}, f)
+	return ok
+}
+
+// counted is list that says first how many elements there are.
+func (n node) counted(cost int, begin func(size int), f func(node)) (size int, ok bool) {
 	if !n.kind('[', "error.expected.jsarray") {
-		return false
+		return 0, false
 	}
+	n.r.ends.elements(n.raw, func([]byte) bool {
+		size++
+		return n.r.charge(cost)
+	})
+	if n.r.left < 0 {
+		return 0, true
+	}
+	begin(size)
 	path, i := n.path(), 0
-	elements(n.raw, func(value []byte) bool {
-		if !n.r.charge(cost) {
-			return false
-		}
+	n.r.ends.elements(n.raw, func(value []byte) bool {
 		i++
 		f(node{r: n.r, raw: value, parent: path, number: i, must: true})
-		return true
+		return n.r.left >= 0
 	})
-	return true
+	return size, true
 }
 
 // listOf reads a list into a slice that is not nil, or nothing.
 func listOf[T any](n node, cost int, read func(node) *T) *[]T {
-	size := 0
-	if n.raw != nil && n.raw[0] == '[' {
-		elements(n.raw, func([]byte) bool {
-			size++
-			return size*cost <= n.r.left
-		})
-	}
-	out := make([]T, 0, size)
-	if !n.list(cost, func(e node) {
+	var out []T
+	if _, ok := n.counted(cost, func(size int) { out = make([]T, 0, size) }, func(e node) {
 		if v := read(e); v != nil {
 			out = append(out, *v)
 		}
-	}) {
+	}); !ok {
 		return nil
 	}
 	return &out
@@ -326,15 +352,15 @@ func mapOf[T any](n node, read func(node) *T) *map[string]T {
 		return nil
 	}
 	path, size := n.path(), 0
-	members(n.raw, func(_, _ []byte) bool {
+	n.r.ends.members(n.raw, func(_, _ []byte) bool {
 		size++
-		return size*entryCost <= n.r.left
+		return n.r.charge(entryCost)
 	})
+	if n.r.left < 0 {
+		return nil
+	}
 	out := make(map[string]T, size)
-	members(n.raw, func(key, value []byte) bool {
-		if !n.r.charge(entryCost) {
-			return false
-		}
+	n.r.ends.members(n.raw, func(key, value []byte) bool {
 		name := unquote(key)
 		e := node{r: n.r, raw: value, parent: path, name: name, must: true}
 		if name == "" {
@@ -343,7 +369,7 @@ func mapOf[T any](n node, read func(node) *T) *map[string]T {
 		if v := read(e); v != nil {
 			out[name] = *v
 		}
-		return true
+		return n.r.left >= 0
 	})
 	return &out
 }

@@ -34,7 +34,7 @@ func (d *Draft) modernFetch(l legacy) {
 	}
 	var fetch []marathon.Artifact
 	for i, uri := range *l.uris {
-		if !validURI(uri) {
+		if len(uri) <= maxWord && !validURI(uri) {
 			d.fault("/uris"+index(i), "URI has invalid syntax.")
 			continue
 		}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
@@ -54,11 +53,14 @@ func (v *verdict) ports(a *marathon.App) {
 		return
 	}
 	var networks []string
+	is := map[string]bool{}
 	for _, n := range a.Networks {
 		if n.Name != "" {
 			networks = append(networks, n.Name)
+			is[n.Name] = true
 		}
 	}
+	none := "is not one of (" + clip(strings.Join(networks, ","), maxSaid) + ")"
 	names := newUnique()
 	for i, m := range a.Container.PortMappings {
 		path := "/container/portMappings" + index(i)
@@ -72,8 +74,7 @@ func (v *verdict) ports(a *marathon.App) {
 		v.portName(path, m.Name)
 		v.when(names.twice(m.Name), "/container/portMappings", "Port names must be unique.")
 		for j, name := range m.NetworkNames {
-			v.when(!slices.Contains(networks, name), path+"/networkNames"+index(j),
-				"is not one of ("+strings.Join(networks, ",")+")")
+			v.when(!is[name], path+"/networkNames"+index(j), none)
 		}
 	}
 }

@@ -19,6 +19,8 @@ type tree struct {
 	// wanted counts the apps and groups that name an id as a dependency, whether or not
 	// something is there.
 	wanted map[string]int
+	// instances that all apps want together, but those that follow the agents.
+	instances int
 	// volumes are the apps that use an external volume, by provider and name; true if
 	// they do not share it.
 	volumes map[string]map[string]bool
@@ -240,6 +242,9 @@ func (t *tree) account(a *marathon.App, by int) {
 		t.ports.add(p, by)
 	}
 	t.want(a.Dependencies, by)
+	if !a.PerAgent() {
+		t.instances += by * a.Instances
+	}
 	externals(a, func(key string, exclusive bool) {
 		users := t.volumes[key]
 		switch {

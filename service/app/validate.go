@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,15 +15,33 @@ import (
 // maxSize bounds a definition as it is stored, in bytes; a record has room for 256 KiB.
 const maxSize = 240 << 10
 
-// maxViolations bounds an answer.
-const maxViolations = 200
+var tooLarge = fmt.Sprintf("is larger than %d bytes; put what is large into a file and fetch it", maxSize)
+
+// maxViolations bounds an answer, maxSaid what of a document it says back: the bytes of a
+// problem, and of a name in a path.
+const (
+	maxViolations = 200
+	maxSaid       = 1000
+)
+
+// clip cuts s to n bytes.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// maxWord bounds what is matched with a pattern, in bytes: names, and parts of constraints.
+const maxWord = 1024
 
 // verdict collects violations, one per path with all its errors. Words are Marathon's:
 // those of its validators, and "is less than" and "is greater than" where a number leaves
 // the range that its RAML types give.
 type verdict struct {
 	violations
-	o Options
+	o     Options
+	steps int // of regular expressions so far
 }
 
 func (v *verdict) add(path, problem string) {
@@ -69,7 +88,16 @@ func (v *verdict) length(path, s string, most int) {
 }
 
 func (v *verdict) match(path string, pattern *regexp.Regexp, s string) {
+	if v.long(path, s) {
+		return
+	}
 	v.when(!pattern.MatchString(s), path, "must fully match regular expression '"+pattern.String()+"'")
+}
+
+// long refuses more than a word.
+func (v *verdict) long(path, s string) bool {
+	v.when(len(s) > maxWord, path, fmt.Sprintf("is longer than %d characters", maxWord))
+	return len(s) > maxWord
 }
 
 // decimal writes a number as Scala does: with a digit after the point.
@@ -88,9 +116,48 @@ func feature(name string) string {
 	return "Feature " + name + " is not enabled. Enable with --enable_features " + name + ")"
 }
 
-func isRegexp(s string) bool {
-	_, err := regexp.Compile(s)
-	return err == nil
+// Regular expressions of an app: how many steps one, and all of them, may come to. They
+// are asked about every agent and every offer.
+const (
+	maxSteps    = 2000
+	maxAllSteps = 10_000
+)
+
+// regexp says what is wrong with a regular expression; broken is said of what is none.
+func (v *verdict) regexp(s, broken string) string {
+	if len(s) > maxWord {
+		return fmt.Sprintf("is longer than %d characters", maxWord)
+	}
+	if v.steps > maxAllSteps {
+		return fmt.Sprintf("the regular expressions come to more than %d steps together", maxAllSteps)
+	}
+	re, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		return broken
+	}
+	n := steps(re)
+	v.steps += n
+	if n > maxSteps {
+		return fmt.Sprintf("a regular expression may come to %d steps; repeat less", maxSteps)
+	}
+	return ""
+}
+
+// steps is about how many instructions an expression makes, or more than maxAllSteps.
+func steps(re *syntax.Regexp) int {
+	n, times := 1, 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = len(re.Rune)
+	case syntax.OpCharClass:
+		n += len(re.Rune) / 16
+	case syntax.OpRepeat:
+		n, times = 0, max(1, re.Min, re.Max)
+	}
+	for _, sub := range re.Sub {
+		n = min(n+steps(sub), maxAllSteps+1)
+	}
+	return min(n*times, maxAllSteps+1)
 }
 
 // validate checks every rule on one definition. Rules between apps are the tree's.
@@ -111,13 +178,17 @@ func validate(a *marathon.App, o Options) []marathon.Violation {
 	for i, f := range a.Fetch {
 		path := "/fetch" + index(i)
 		v.length(path+"/uri", f.URI, 1024)
-		v.when(!validURI(f.URI), path+"/uri", "URI has invalid syntax.")
+		v.when(len(f.URI) <= maxWord && !validURI(f.URI), path+"/uri", "URI has invalid syntax.")
 		v.when(len(f.DestPath) > 1024, path+"/destPath", "is longer than 1024 characters")
 		v.when(f.DestPath != "" && !inSandbox(f.DestPath), path+"/destPath",
 			`must name a file in the sandbox: relative, not ending with "/", and without ".." that leads out of it`)
 		v.when(taskOutput(f.DestPath), path+"/destPath", "is where the task's output goes: choose another name")
 	}
 	for i, c := range a.Constraints {
+		if i == maxConstraints {
+			v.add("/constraints", fmt.Sprintf("are more than %d", maxConstraints))
+			break
+		}
 		v.constraint("/constraints"+index(i), c)
 	}
 	v.networks(a)
@@ -130,7 +201,7 @@ func validate(a *marathon.App, o Options) []marathon.Violation {
 	v.additions(a)
 	if len(v.list) == 0 {
 		if b, err := json.Marshal(a); err != nil || len(b) > maxSize {
-			v.add("/", fmt.Sprintf("is larger than %d bytes; put what is large into a file and fetch it", maxSize))
+			v.add("/", tooLarge)
 		}
 	}
 	return v.list
@@ -144,13 +215,16 @@ func (v *verdict) command(a *marathon.App) {
 	v.when(cmd && *a.Cmd == "", "/cmd", "must not be an empty string")
 	v.when(cmd && args || !cmd && !args && !image, "/",
 		"AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'.")
-	v.when(!executorPattern.MatchString(a.Executor), "/executor",
+	v.when(!v.long("/executor", a.Executor) && !executorPattern.MatchString(a.Executor), "/executor",
 		"must fully match regular expression '^(//cmd)|(/?[^/]+(/[^/]+)*)|$'")
 }
 
 // maxInstances of one app: each takes memory from when it is asked for, and a slip of
 // the finger would end the service at every start.
 const maxInstances = 1_000_000
+
+// maxAllInstances of all apps together, for the same reason.
+const maxAllInstances = 2_000_000
 
 func (v *verdict) resources(a *marathon.App) {
 	v.atLeast("/instances", a.Instances, 0)

@@ -189,8 +189,10 @@ func (v *verdict) persistent(path string, volume *marathon.Volume) {
 			v.add(path, "unknown constraint operator "+c[1])
 		case c[1] != "LIKE" && c[1] != "UNLIKE":
 			v.add(path, "Operator must be one of LIKE, UNLIKE")
-		case !isRegexp(c[2]):
-			v.add(path, "Invalid regular expression")
+		default:
+			if problem := v.regexp(c[2], "Invalid regular expression"); problem != "" {
+				v.add(path, problem)
+			}
 		}
 	}
 }
@@ -215,13 +217,10 @@ func (v *verdict) external(path string, a *marathon.App, volume *marathon.Volume
 	docker := a.Container.Type == "DOCKER"
 	for _, name := range slices.Sorted(maps.Keys(e.Options)) {
 		value, _ := e.Options[name].(string)
-		if !optionPattern.MatchString(name) {
-			v.add(at+"/options", "must fully match regular expression '"+optionPattern.String()+"'")
-		}
+		v.match(at+"/options", optionPattern, name)
 		switch {
 		case name == "dvdi/driver":
-			v.when(!labelPattern.MatchString(value), at+`/options("dvdi/driver")`,
-				"must fully match regular expression '"+labelPattern.String()+"'")
+			v.match(at+`/options("dvdi/driver")`, labelPattern, value)
 		case docker:
 			v.add(at+"/options", "must only contain dvdi/driver")
 		case e.Options["dvdi/driver"] == "rexray":
@@ -240,7 +239,7 @@ func (v *verdict) external(path string, a *marathon.App, volume *marathon.Volume
 func (v *verdict) rexray(path, name, value string) {
 	switch name {
 	case "dvdi/volumetype", "dvdi/newfstype":
-		v.when(!labelPattern.MatchString(value), path, "must fully match regular expression '"+labelPattern.String()+"'")
+		v.match(path, labelPattern, value)
 	case "dvdi/iops":
 		n, err := strconv.ParseInt(value, 10, 64)
 		v.when(err != nil || n <= 0, path, "Expected a valid, positive integer instead of "+value)

@@ -46,8 +46,9 @@ type violations struct {
 }
 
 func (v *violations) add(path string, errors ...string) {
+	path = clip(path, maxSaid)
 	i, found := v.at[path]
-	if !found && len(v.list) == maxViolations {
+	if !found && v.full() {
 		return
 	}
 	if !found {
@@ -59,11 +60,15 @@ func (v *violations) add(path string, errors ...string) {
 		v.list = append(v.list, marathon.Violation{Path: path})
 	}
 	for _, e := range errors {
+		e = clip(e, maxSaid)
 		if !slices.Contains(v.list[i].Errors, e) {
 			v.list[i].Errors = append(v.list[i].Errors, e)
 		}
 	}
 }
+
+// full says that no more of them are answered: the rest of the document need not be read.
+func (v *violations) full() bool { return len(v.list) >= maxViolations }
 
 // below adds what is wrong with a part of the document.
 func (v *violations) below(prefix string, list []marathon.Violation) {
@@ -101,6 +106,9 @@ func (t *Tree) Update(now time.Time, drafts []*Draft, m Mode) (Change, error) {
 	w := t.write()
 	w.ifNeeded, w.force = m.IfNeeded, m.Force
 	for i, d := range drafts {
+		if w.wrong.full() {
+			break
+		}
 		id := Path(d.ID, "/")
 		prefix := ""
 		if len(drafts) > 1 {
@@ -323,7 +331,7 @@ func sameGroup(a, b *Group) bool {
 // at the tree with the change in place, and takes it back.
 func (w *write) examine(c Change) {
 	t, wrong := w.t, &w.wrong
-	before := len(t.apps)
+	before, instances := len(t.apps), t.instances
 	t.carry(c, false)
 	defer t.carry(c, true)
 
@@ -353,6 +361,9 @@ func (w *write) examine(c Change) {
 	if limit := t.o.MaxApps; limit > 0 && len(t.apps) > limit && len(t.apps) > before {
 		wrong.add("/", fmt.Sprintf("This Marathon instance may only handle up to %d Apps!\n"+
 			"(Override with command line option --max_apps)", limit))
+	}
+	if t.instances > maxAllInstances && t.instances > instances && !w.exempt {
+		wrong.add("/", fmt.Sprintf("makes %d instances of all apps, which is more than %d", t.instances, maxAllInstances))
 	}
 	if t.cyclic(c) {
 		wrong.add("/", "Dependency graph has cyclic dependencies.")

@@ -25,6 +25,8 @@ type call struct {
 	r     *http.Request
 	query url.Values
 	who   string
+	// release is called at the end: what was decoded is done with.
+	release func()
 }
 
 // methods of a path.
@@ -78,6 +80,9 @@ func (c *call) body() (b *request.Body, ok bool) {
 	return b, true
 }
 
+// decodedCost is about how many bytes are made of each of a body's.
+const decodedCost = 4
+
 // decoded is the body as f reads it; ok is false if it was refused.
 func decoded[T any](c *call, f func([]byte) (T, error)) (v T, ok bool) {
 	b, ok := c.body()
@@ -85,7 +90,13 @@ func decoded[T any](c *call, f func([]byte) (T, error)) (v T, ok bool) {
 		return v, false
 	}
 	defer b.Release()
-	v, err := f(b.Bytes)
+	var err error
+	release, refused := c.bodies.Decode(c.r.Context(), decodedCost*len(b.Bytes), func() { v, err = f(b.Bytes) })
+	if refused != nil {
+		c.refuse(refused.Status, "%s", refused.Message)
+		return v, false
+	}
+	c.release = release
 	if err != nil {
 		c.fail(err)
 		return v, false

@@ -75,8 +75,9 @@ type Info struct {
 const (
 	// maxBody is the longest body of a request.
 	maxBody = 10 << 20
-	// bodies is how much of bodies above 64 KiB is held at a time.
-	bodies = 24 << 20
+	// bodies is how much of bodies above 64 KiB is held at a time, and about how much of what
+	// is decoded from large ones.
+	bodies = 16 << 20
 	// bodyTimeout is for how long a body may take to arrive, writeTimeout for how long a
 	// client may take nothing of an answer, coreTimeout for how long the core may take.
 	bodyTimeout  = 30 * time.Second
@@ -143,7 +144,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusForbidden, "A page of another origin may not change anything here: %v", err)
 		return
 	}
-	c := &call{server: s, w: w, r: r, query: r.URL.Query(), who: who}
+	c := &call{server: s, w: w, r: r, query: r.URL.Query(), who: who, release: func() {}}
+	defer func() { c.release() }()
 	m := s.route(path)
 	if m == nil {
 		c.refuse(http.StatusNotFound, "URI not found: %s", request.Clip(r.URL.Path))

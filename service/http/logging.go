@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stoa-kernel/stoa/api/marathon"
+	"github.com/stoa-kernel/stoa/internal/request"
 	"github.com/stoa-kernel/stoa/service/app"
 )
 
@@ -85,7 +86,7 @@ func (c *call) logging() {
 func (c *call) changeLogging() {
 	in, ok := decoded(c, func(b []byte) (in change, err error) {
 		if err := json.Unmarshal(b, &in); err != nil {
-			return in, &app.Fault{Status: http.StatusBadRequest, Body: marathon.Error{Message: "Invalid JSON", Details: err.Error()}}
+			return in, &app.Fault{Status: http.StatusBadRequest, Body: marathon.Error{Message: "Invalid JSON", Details: request.Clip(err.Error())}}
 		}
 		return in, nil
 	})

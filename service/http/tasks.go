@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -191,14 +192,18 @@ func decodeIDs(body []byte) ([]string, error) {
 	malformed := func(details any) error {
 		return &app.Fault{Status: http.StatusBadRequest, Body: marathon.Error{Message: "Invalid JSON", Details: details}}
 	}
+	many := malformed([]marathon.Violation{{Path: "/ids", Errors: []string{"error.maxLength"}}})
+	if bytes.Count(body, []byte(",")) > maxIDs { // before anything is made of them
+		return nil, many
+	}
 	if err := json.Unmarshal(body, &in); err != nil {
-		return nil, malformed(err.Error())
+		return nil, malformed(request.Clip(err.Error()))
 	}
 	switch {
 	case in.IDs == nil:
 		return nil, malformed([]marathon.Violation{{Path: "/ids", Errors: []string{"error.path.missing"}}})
 	case len(*in.IDs) > maxIDs:
-		return nil, malformed([]marathon.Violation{{Path: "/ids", Errors: []string{"error.maxLength"}}})
+		return nil, many
 	}
 	return *in.IDs, nil
 }
