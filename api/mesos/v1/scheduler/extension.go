@@ -1,3 +1,4 @@
+// Package schedulerpb is the scheduler API of Mesos, between frameworks and the master, and what Stoa adds to it.
 package schedulerpb
 
 // What a master can do beyond Mesos is in a header of SUBSCRIBE's answer, where clients that
