@@ -105,8 +105,9 @@ type follower struct {
 	second int64
 }
 
-// serve returns true if what comes next is for net/http, false if the connection has ended.
+// serve answers acknowledgements. It returns true if what comes next is for net/http, false if the connection has ended.
 func (f *follower) serve(ctx context.Context) (back bool) {
+	var late time.Time // for the rest of a request, once it has begun
 	for {
 		have, _ := f.in.Peek(f.in.Buffered()) // no error: so much is there
 		head, length, ok := f.header(have)
@@ -118,15 +119,20 @@ func (f *follower) serve(ctx context.Context) (back bool) {
 				return f.flush()
 			}
 			_, _ = f.in.Discard(head + length) // no error: so much is there
+			late = time.Time{}
 			if f.answer(); len(f.out) > chunk && !f.flush() {
 				return false
 			}
 		default:
-			wait := IdleTimeout
-			if len(have) > 0 {
-				wait = partial
+			until := late
+			switch now := time.Now(); {
+			case len(have) == 0:
+				until = now.Add(IdleTimeout)
+			case late.IsZero():
+				late = now.Add(partial)
+				until = late
 			}
-			if !f.flush() || f.conn.SetReadDeadline(time.Now().Add(wait)) != nil {
+			if !f.flush() || f.conn.SetReadDeadline(until) != nil {
 				return false
 			}
 			if _, err := f.in.Peek(len(have) + 1); err != nil {

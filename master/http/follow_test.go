@@ -147,6 +147,24 @@ func TestSlowRequestsAreForNetHTTP(t *testing.T) {
 		ours, theirs := net.Pipe()
 		f := following(t, followed)
 		f.conn, f.in = theirs, bufio.NewReader(theirs)
+		go func() { // a byte now and then, until the connection is closed
+			for i := range followed {
+				if _, err := ours.Write([]byte{followed[i]}); err != nil {
+					return
+				}
+				time.Sleep(partial * 2 / 5)
+			}
+		}()
+		if began := time.Now(); !f.serve(t.Context()) || time.Since(began) != partial || f.in.Buffered() != 3 {
+			t.Errorf("a trickle is followed for %v, %d bytes", time.Since(began), f.in.Buffered())
+		}
+		ours.Close()
+		time.Sleep(partial) // until who wrote has seen it
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		f := following(t, followed)
+		f.conn, f.in = theirs, bufio.NewReader(theirs)
 		f.answer()
 		if began := time.Now(); f.flush() || time.Since(began) != f.server.Limits.WriteTimeout {
 			t.Errorf("a client that takes nothing is waited for %v", time.Since(began))
