@@ -445,6 +445,7 @@ func TestOneShotEndpoints(t *testing.T) {
 		{"/redirect", 307, "", host},
 		{"/master/redirect", 307, "", host},
 		{"/redirect/x", 404, "", ""},
+		{"/metrics/snapshot", 404, "", ""},
 		{"/metrics", 200, "stoa_master_turn_seconds_count", ""},
 		{"/stoa/v1/why?resources=cpus:1;mem:32", 200, `"lines":[`, ""},
 		{"/nonexistent", 404, "/nonexistent", ""},

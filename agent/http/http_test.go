@@ -201,7 +201,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s %.80s: %d %q, want %d %q", c.path, c.body, resp.StatusCode, body, c.status, c.want)
 		}
 	}
-	for path, want := range map[string]int{"/api/v1": 405, "/api/v1/executor": 405, "/health": 200, "/version": 200, "/metrics": 200, "/slave(1)/health": 200, "/nothing": 404} {
+	for path, want := range map[string]int{"/api/v1": 405, "/api/v1/executor": 405, "/health": 200, "/version": 200, "/metrics": 200, "/metrics/snapshot": 404, "/slave(1)/health": 200, "/nothing": 404} {
 		resp, err := http.Get(f.url + path)
 		if err != nil {
 			t.Fatal(err)

@@ -103,7 +103,7 @@ func New(c Config) *Server {
 		waiting: make(map[state.Token]chan answer),
 		streams: make(map[state.Stream]*stream),
 	}
-	s.routes = request.Routes[http.HandlerFunc]{Root: "slave(1)", Paths: map[string]http.HandlerFunc{
+	s.routes = request.Routes[http.HandlerFunc]{Root: "slave(1)", Ends: []string{"/metrics"}, Paths: map[string]http.HandlerFunc{
 		"/api/v1":          s.operator,
 		"/api/v1/executor": s.executor,
 		"/health":          func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) },

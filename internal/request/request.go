@@ -9,6 +9,7 @@ package request
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,6 +58,8 @@ type Routes[To any] struct {
 	Root string
 	// Paths have no slash at their end.
 	Paths map[string]To
+	// Ends are those of the paths that have nothing below them.
+	Ends []string
 }
 
 // Find is the route with the longest matching path, as in Mesos (/api/v1/operator is
@@ -70,7 +73,11 @@ func (t *Routes[To]) Find(path string) (to To, below string, ok bool) {
 		segments = segments[1:]
 	}
 	for n := len(segments); n > 0; n-- {
-		if to, ok = t.Paths["/"+strings.Join(segments[:n], "/")]; ok {
+		path := "/" + strings.Join(segments[:n], "/")
+		if n < len(segments) && slices.Contains(t.Ends, path) {
+			continue
+		}
+		if to, ok = t.Paths[path]; ok {
 			return to, strings.Join(segments[n:], "/"), true
 		}
 	}

@@ -117,7 +117,7 @@ func New(c Config) *Server {
 	c.Limits = c.Limits.WithDefaults()
 	s := &Server{Config: c, bodies: request.NewBodies(c.Limits.Body, c.Limits.BodyTimeout, c.Limits.Bodies), build: build.Info(c.Version)}
 	s.desk.timeout, s.desk.done = c.Limits.AnswerTimeout, c.Done
-	s.routes = request.Routes[route]{Root: "master", Paths: map[string]route{
+	s.routes = request.Routes[route]{Root: "master", Ends: []string{"/metrics", "/redirect"}, Paths: map[string]route{
 		"/api/v1":           {serve: s.operator},
 		"/api/v1/scheduler": {serve: s.scheduler},
 		"/health":           {serve: s.health, anyone: true},
@@ -169,11 +169,7 @@ func (s *Server) redirect(w http.ResponseWriter, leader, path string) {
 	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
-func (s *Server) redirectEndpoint(w http.ResponseWriter, r *http.Request, rest string) {
-	if rest != "" {
-		request.Refuse(w, http.StatusNotFound, "404 Not Found: /redirect has nothing below it")
-		return
-	}
+func (s *Server) redirectEndpoint(w http.ResponseWriter, _ *http.Request, _ string) {
 	s.redirect(w, s.Status().Leader, "")
 }
 
