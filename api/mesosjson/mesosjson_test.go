@@ -323,3 +323,19 @@ func TestCheckRequired(t *testing.T) {
 		}
 	}
 }
+
+// TestSkippedTextIsCheckedToo: what nobody asks for is refused for the same reasons as what
+// somebody does, though nothing is made of it.
+func TestSkippedTextIsCheckedToo(t *testing.T) {
+	for text, good := range map[string]bool{
+		`a\n\u00e9\ud83d\ude00\"\\é`: true, "\xff": false, "\\n\xff": false, "\xc3\\n\xa9": false, "\\n\xc3": false,
+		`\x`: false, `\u12`: false, `\ud83d`: false, "\\n\x01": false, `\n\`: false,
+	} {
+		var m mesos.ContainerID
+		read := Unmarshal([]byte(`{"value":"`+text+`"}`), &m)
+		skipped := Unmarshal([]byte(`{"value":"","x":["`+text+`"]}`), &m)
+		if (read == nil) != good || (skipped == nil) != good {
+			t.Errorf("%q: read %v, skipped %v", text, read, skipped)
+		}
+	}
+}
