@@ -60,6 +60,7 @@ type runner struct {
 	told []uint64
 
 	abdicated chan struct{}
+	over      chan struct{} // closed when run has ended: nobody is answered any more
 
 	mu     sync.Mutex
 	tokens state.Token
@@ -69,6 +70,7 @@ type runner struct {
 // run turns until ctx ends, the store is lost, or leadership is given up. recovered is
 // called when readers can be shown what the store kept.
 func (r *runner) run(ctx context.Context, first state.Recovered, recovered func()) error {
+	defer close(r.over)
 	r.alarm = time.NewTimer(time.Hour)
 	defer r.alarm.Stop()
 	r.step(first)
@@ -246,6 +248,9 @@ func (r *runner) ask(ctx context.Context, in func(state.Token) state.Input) (sta
 		forget()
 		refusal, _ := r.log.refusing()
 		return state.Result{}, cmp.Or(refusal, errors.New("the store refused for a while"))
+	case <-r.over:
+		forget()
+		return state.Result{}, errors.New("this term of the service is over")
 	case <-ctx.Done():
 		forget()
 		return state.Result{}, context.Cause(ctx)

@@ -207,7 +207,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		view:    view.New(),
 		events:  events.New(lead.Epoch, kept, cfg.EventBacklog),
 		prober:  health.New(cfg.Probes, inputs.Post),
-		metrics: metrics, abdicated: make(chan struct{}, 1), asked: make(map[state.Token]chan state.Result),
+		metrics: metrics, abdicated: make(chan struct{}, 1), over: make(chan struct{}), asked: make(map[state.Token]chan state.Result),
 	}
 	defer r.events.Close()
 	metrics.watch(r.log)
@@ -221,7 +221,10 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
 		WhatIf: whatIf(cfg.Masters, cfg.Client),
 		Events: r.events, Callbacks: callbacks, Metrics: meter.Handler(metrics.registry), Counters: metrics.counters, Levels: p.levels,
-		Backup: files.backup, Restore: files.restore, Abdicate: func() { poke(r.abdicated) },
+		Backup: files.backup, Restore: files.restore, Abdicate: func() func() {
+			serve(nil) // what comes now waits for who leads next
+			return func() { poke(r.abdicated) }
+		},
 		Info: servicehttp.Info{
 			Started: p.started, Version: marathonVersion, BuildRef: build.Commit(), Scheme: cfg.URL[:strings.Index(cfg.URL, "://")], Leader: address, FrameworkID: id.current,
 			Config: settings(cfg), HTTP: ports(cfg, address),

@@ -45,8 +45,9 @@ type Config struct {
 	Levels *Levels
 	// Counters of what went to the kernel and came from it, under Marathon's names.
 	Counters func() map[string]int64
-	// Abdicate restarts the service role (DELETE /v2/leader).
-	Abdicate func()
+	// Abdicate has no request come here any more, and returns what restarts the service
+	// role (DELETE /v2/leader).
+	Abdicate func() (end func())
 	// Info has what /v2/info shows beside what the view knows.
 	Info    Info
 	Options app.Options

@@ -65,7 +65,7 @@ func newFixture(t *testing.T) *fixture {
 		Counters: func() map[string]int64 { return map[string]int64{"marathon.mesos.offers.used": 3} },
 		Backup:   func(_ context.Context, uri string) error { return f.file("backup", uri) },
 		Restore:  func(_ context.Context, uri string) error { return f.file("restore", uri) },
-		Abdicate: func() { f.did++ },
+		Abdicate: func() func() { return func() { f.did++ } },
 		Info: Info{
 			Started: f.now.Add(-time.Hour), Version: "1.10.26", BuildRef: "none", Scheme: "http", Leader: "127.0.0.1:8080", FrameworkID: func() string { return "f-1" },
 			Config: map[string]any{"master": "127.0.0.1:5050"}, HTTP: map[string]any{"http_port": 8080},

@@ -80,8 +80,9 @@ func (c *call) abdicate() {
 			return
 		}
 	}
+	end := c.Abdicate()
 	c.send(http.StatusOK, marathon.Error{Message: "Leadership abdicated"})
 	// The answer has to be out before the term ends.
 	_ = http.NewResponseController(c.w).Flush()
-	c.Abdicate()
+	end()
 }
