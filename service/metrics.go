@@ -1,7 +1,6 @@
 package service
 
 import (
-	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ type metrics struct {
 	step     prometheus.Histogram
 	events   *prometheus.CounterVec
 	byType   map[string]prometheus.Counter // of events; the loop's
+	byState  map[mesos.TaskState]string    // what updates are counted as; the loop's
 
 	mu     sync.Mutex
 	kernel map[string]int64
@@ -37,7 +37,7 @@ func newMetrics() *metrics {
 		step:     meter.Latency("stoa_service_step_seconds", "One step of the core."),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stoa_service_events_total", Help: "Events published, by type."}, []string{"type"}),
-		byType: make(map[string]prometheus.Counter), kernel: make(map[string]int64),
+		byType: make(map[string]prometheus.Counter), byState: make(map[mesos.TaskState]string), kernel: make(map[string]int64),
 	}
 	for _, name := range []string{
 		"mesos.offers.incoming", "mesos.offers.declined", "mesos.offers.used", "mesos.calls.revive", "mesos.calls.suppress",
@@ -68,7 +68,13 @@ func (m *metrics) stepped(in state.Input, took time.Duration) {
 	case state.Offers:
 		m.count("mesos.offers.incoming", len(in.Offers))
 	case state.Status:
-		m.count("mesos.task-updates."+strings.ReplaceAll(strings.ToLower(in.Status.GetState().String()), "_", "-"), 1)
+		status := in.Status.GetState()
+		name := m.byState[status]
+		if name == "" {
+			name = "mesos.task-updates." + strings.ReplaceAll(strings.ToLower(status.String()), "_", "-")
+			m.byState[status] = name
+		}
+		m.count(name, 1)
 	}
 }
 
@@ -108,12 +114,16 @@ func (m *metrics) called(c *schedulerpb.Call) {
 func (m *metrics) count(name string, n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kernel["marathon."+name] += int64(n)
+	m.kernel[name] += int64(n)
 }
 
 // counters under Marathon's names (docs/metrics.md of Marathon 1.10), of this term.
 func (m *metrics) counters() map[string]int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.kernel)
+	all := make(map[string]int64, len(m.kernel))
+	for name, n := range m.kernel {
+		all["marathon."+name] = n
+	}
+	return all
 }

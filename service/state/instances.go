@@ -218,13 +218,12 @@ func (s *Service) uuid() string {
 // instanceOf finds the instance a task id or an instance id belongs to, nil if there is
 // none.
 func (s *Service) instanceOf(id string) *instance.Instance {
-	if i := s.instances[id]; i != nil {
-		return i
+	if of, _, ok := instance.OfTask(id); ok { // as nearly always
+		if i := s.instances[of]; i != nil {
+			return i
+		}
 	}
-	if of, _, ok := instance.OfTask(id); ok {
-		return s.instances[of]
-	}
-	return nil
+	return s.instances[id]
 }
 
 // again makes an instance wait for another task.
