@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"github.com/stoa-kernel/stoa/internal/jsontext"
+	"github.com/stoa-kernel/stoa/api/jsontext"
 )
 
 // EncodeEvent writes an event as JSON. The ones that every instance causes have their form

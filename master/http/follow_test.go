@@ -152,14 +152,14 @@ func TestSlowRequestsAreForNetHTTP(t *testing.T) {
 				if _, err := ours.Write([]byte{followed[i]}); err != nil {
 					return
 				}
-				time.Sleep(partial * 2 / 5)
+				<-time.After(partial * 2 / 5)
 			}
 		}()
 		if began := time.Now(); !f.serve(t.Context()) || time.Since(began) != partial || f.in.Buffered() != 3 {
 			t.Errorf("a trickle is followed for %v, %d bytes", time.Since(began), f.in.Buffered())
 		}
 		ours.Close()
-		time.Sleep(partial) // until who wrote has seen it
+		<-time.After(partial) // until who wrote has seen it
 	})
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()

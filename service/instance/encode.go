@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stoa-kernel/stoa/internal/jsontext"
+	"github.com/stoa-kernel/stoa/api/jsontext"
 )
 
 // AppendJSON appends what encoding/json writes of an instance. There is a record of every
