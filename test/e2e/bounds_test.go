@@ -93,9 +93,9 @@ func (s *told) of(id string) *toldApp {
 func (s *told) take(e heard) {
 	s.t.Helper()
 	var d struct {
-		AppID, RunSpecID, InstanceID, TaskID, TaskStatus, Condition string
-		Healthy                                                     bool
-		AppDefinition                                               struct {
+		AppID, RunSpecID, InstanceID, TaskID, TaskStatus, Condition, Message string
+		Healthy                                                              bool
+		AppDefinition                                                        struct {
 			ID              string
 			Instances       int
 			HealthChecks    []json.RawMessage
@@ -131,7 +131,7 @@ func (s *told) take(e heard) {
 		case "Killing":
 			a.killing[d.InstanceID] = true
 			if a.drains {
-				before = a.healthy() // had it run before its end was decided, it would have been drained
+				before = a.healthy() // as of late, below
 			}
 		default:
 			delete(a.active, d.InstanceID)
@@ -148,6 +148,9 @@ func (s *told) take(e heard) {
 			before := a.healthy()
 			instance, _, _ := strings.Cut(d.TaskID, "._app.")
 			a.killing[instance] = true
+			if late := a.drains && !strings.Contains(d.Message, "before it is killed"); late {
+				before = a.healthy() // had it run before its end was decided, it would have been drained
+			}
 			s.moment(e, d.AppID, before)
 		}
 	}

@@ -368,6 +368,9 @@ func (m *masterProcess) took(c *schedulerpb.Call) {
 	switch c.GetType() {
 	case schedulerpb.Call_ACKNOWLEDGE:
 		for a := range acknowledgements(c) {
+			if m.view.agents[id.Agent(a.GetAgentId().GetValue())] == nil {
+				continue // it goes nowhere: the agent is taken for lost, and tells it again when it is back
+			}
 			t := w.truth.tasks[a.GetTaskId().GetValue()]
 			if t == nil || t.owner != c.GetFrameworkId().GetValue() {
 				continue
