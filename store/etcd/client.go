@@ -29,10 +29,12 @@ const (
 	epochPrefix  = "/stoa/epoch/"
 	leaderPrefix = "/stoa/leader/"
 
-	// leaseTTL is how long after its last renewal a dead leader's place stays taken.
-	leaseTTL = 10 * time.Second
-	// A leader that could not renew for this long says Lost, before the lease can pass on.
-	renewWithin = leaseTTL * 2 / 3
+	// sharedTTL is how long after its last renewal a dead leader's place stays taken.
+	sharedTTL = 10 * time.Second
+	// ownTTL is the same in an embedded etcd. Who led before it started is gone, and its
+	// place is given away at the start, so nobody waits for this to pass; and a process that
+	// was stopped or got no processor for a minute has lost nothing to anybody.
+	ownTTL = 2 * time.Minute
 )
 
 // Config names an etcd cluster.
@@ -68,13 +70,16 @@ func Dial(ctx context.Context, cfg Config) (store.Store, error) {
 		_ = c.Close()
 		return nil, fmt.Errorf("etcd at %s does not answer: %w; check --store and the cluster's health", strings.Join(cfg.Endpoints, ","), err)
 	}
-	return newClient(c, func(context.Context) error {
+	return newClient(c, sharedTTL, func(context.Context) error {
 		return errors.New("the etcd cluster is out of space (NOSPACE alarm): compact and defragment it, raise --quota-backend-bytes, then disarm the alarm")
 	}), nil
 }
 
 type client struct {
 	etcd *clientv3.Client
+	// ttl is of the leases. A leader that could not renew for two thirds of it says Lost,
+	// before its lease can pass on.
+	ttl time.Duration
 	// freeSpace makes room after a NOSPACE alarm, or says what the operator must do.
 	freeSpace func(context.Context) error
 	ctx       context.Context // ends with Close
@@ -85,9 +90,9 @@ type client struct {
 	held []store.Leadership
 }
 
-func newClient(c *clientv3.Client, freeSpace func(context.Context) error) *client {
+func newClient(c *clientv3.Client, ttl time.Duration, freeSpace func(context.Context) error) *client {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &client{etcd: c, freeSpace: freeSpace, ctx: ctx, cancel: cancel}
+	return &client{etcd: c, ttl: ttl, freeSpace: freeSpace, ctx: ctx, cancel: cancel}
 }
 
 // pageBytes is about how much one read of Load brings, of at most mostRecords, and
@@ -250,7 +255,7 @@ func (c *client) Elect(ctx context.Context, name string, value []byte) (store.Le
 
 // stand stands for election with one lease.
 func (c *client) stand(ctx context.Context, name string, value []byte) (store.Leadership, error) {
-	lease, err := c.etcd.Grant(ctx, int64(leaseTTL/time.Second))
+	lease, err := c.etcd.Grant(ctx, int64(c.ttl/time.Second))
 	if err != nil {
 		return store.Leadership{}, err
 	}
@@ -354,6 +359,7 @@ func (c *client) watchTerm(ctx context.Context, name string, epoch uint64, alive
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	newer := c.etcd.Watch(watching, epochPrefix+name)
+	renewWithin := c.ttl * 2 / 3
 	deadline := time.NewTimer(renewWithin)
 	defer deadline.Stop()
 	for {

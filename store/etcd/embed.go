@@ -133,7 +133,7 @@ func (l lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 // Open returns a store on the server.
 func (s *Server) Open() store.Store {
 	c := v3client.New(s.etcd.Server)
-	return newClient(c, func(ctx context.Context) error { return s.freeSpace(ctx, c) })
+	return newClient(c, ownTTL, func(ctx context.Context) error { return s.freeSpace(ctx, c) })
 }
 
 // Err delivers the error that stopped the server.
