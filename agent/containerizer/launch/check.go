@@ -137,8 +137,14 @@ func (i *Init) await(ctx context.Context) (r protocol.Record, err error) {
 	unix.SetNonblock(fd, true)
 	f := os.NewFile(uintptr(fd), "helper")
 	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return r, err
+	}
+	// It may still run when the socket is closed and its number another's; f is not closed
+	// under it.
 	stop := context.AfterFunc(ctx, func() {
-		unix.Shutdown(i.Socket, unix.SHUT_WR)
+		_ = raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_WR) }) // fails when all is over
 		f.SetReadDeadline(time.Now().Add(lastWord))
 	})
 	defer stop()
