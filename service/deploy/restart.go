@@ -144,7 +144,7 @@ func (r *restarting) roll(want int) {
 	if planted.Bug("old killed before new is ready") {
 		ready = f.Live
 	}
-	r.swap = f.Hidden > 0
+	r.swap = f.Hidden+f.HiddenAway > 0
 
 	// Old instances that serve nobody go at once; while canaries are tried the old ones
 	// are still wanted, but for what another deployment left hidden.

@@ -108,7 +108,7 @@ func (r *restarting) beside(now time.Time) {
 		r.killOld = o.Hidden // left by a deployment that this one overrides
 		return
 	}
-	r.swap = f.Hidden > 0
+	r.swap = f.Hidden+f.HiddenAway > 0
 	if !now.Before(r.p.Until) && f.Good >= r.n {
 		r.killOld, r.inactive = o.Live-o.Ending+o.Inactive, true
 	}

@@ -49,7 +49,7 @@ func (s *stepper) scaling(a *plan.Action, c *app.AppChange) scaling {
 }
 
 func (x *scaling) done() bool {
-	return x.stale == 0 && x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances && x.tally.Hidden == 0 &&
+	return x.stale == 0 && x.kill == 0 && x.missing == 0 && x.tally.Doomed == 0 && x.tally.Live == x.instances && x.tally.Hidden+x.tally.HiddenAway == 0 &&
 		(!x.waits || x.tally.Good >= x.instances)
 }
 
@@ -62,8 +62,9 @@ func (s *stepper) scale(a *plan.Action, c *app.AppChange) bool {
 	}
 	if x.kill > 0 {
 		s.kill(a.App, c.New, c.New.Resident(), s.surplus(a.App, c.New, x.kill, x.sentenced))
-	} else if x.tally.Hidden > 0 && x.tally.Live <= x.instances {
-		// A cancelled blue-green restart left it; it is needed now.
+	} else if x.tally.Hidden+x.tally.HiddenAway > 0 && x.tally.Live <= x.instances {
+		// A cancelled blue-green restart left it; it is needed now, or is one too many like
+		// any other should its agent be back.
 		s.swap(a.App, func(*instance.Instance) bool { return true })
 	}
 	if x.missing > 0 {

@@ -20,8 +20,9 @@ type Tally struct {
 	Live, Ending, Inactive int
 	// Idle are those of Live, Ending left out, without a task, and Done those that never
 	// get another one because they have done what they were for (restartPolicy). Hidden
-	// are previews. Useless are Idle, Done and Hidden together.
-	Idle, Done, Hidden, Useless int
+	// are previews, and HiddenAway those of Inactive. Useless are Idle, Done and Hidden
+	// together.
+	Idle, Done, Hidden, HiddenAway, Useless int
 	// Healthy are those of Live, Ending and Hidden left out, that serve. Good are those
 	// that are healthy and ready, previews among them, and Done.
 	Healthy, Good int
@@ -48,6 +49,9 @@ func (t *Tally) Add(i *instance.Instance, def *marathon.App, n int) {
 		return
 	case i.Condition == instance.UnreachableInactive:
 		t.Inactive += n
+		if i.Preview {
+			t.HiddenAway += n
+		}
 		return
 	}
 	t.Live += n
@@ -86,6 +90,7 @@ func (t *Tally) add(o Tally) {
 	t.Idle += o.Idle
 	t.Done += o.Done
 	t.Hidden += o.Hidden
+	t.HiddenAway += o.HiddenAway
 	t.Useless += o.Useless
 	t.Healthy += o.Healthy
 	t.Good += o.Good
