@@ -215,7 +215,7 @@ func term(ctx context.Context, cfg Config, lead store.Leadership, address string
 	if err != nil {
 		return err
 	}
-	id := (&frameworkID{cfg.Store, lead})
+	id := &frameworkID{cfg.Store, r.log}
 	files := backups{cfg.Store, lead, cfg.BackupDir}
 	handler := servicehttp.New(servicehttp.Config{
 		View: r.view, Ask: r.ask, Version: past.version, Versions: past.versions, Roots: past.roots, Group: past.group,
@@ -312,7 +312,7 @@ func describe(cfg Config) *mesos.FrameworkInfo {
 // frameworkID keeps the framework's id in the store.
 type frameworkID struct {
 	store store.Store
-	lead  store.Leadership
+	log   *writer
 }
 
 // Load implements scheduler.Store.
@@ -324,13 +324,17 @@ func (f *frameworkID) Load(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(records[0].Value)), nil
 }
 
-// Save implements scheduler.Store.
+// Save implements scheduler.Store. It waits for a store that refuses, and writes nothing at
+// the many subscriptions that bring the id that is known.
 func (f *frameworkID) Save(ctx context.Context, id string) error {
+	if old, err := f.Load(ctx); err == nil && old == id {
+		return nil
+	}
 	op := store.Op{Key: keyFramework}
 	if id != "" {
 		op.Value = []byte(id)
 	}
-	return f.store.Commit(ctx, f.lead, []store.Op{op})
+	return f.log.insist(ctx, []store.Op{op})
 }
 
 // current is the id for readers, "" before the first subscription.
